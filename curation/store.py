@@ -1,0 +1,211 @@
+"""A workspace on disk: facts (append-only JSONL), views (replaced whole), blobs (content-addressed media).
+
+One writer per fact file (an advisory lock); one record is one append; a torn last line (a killed writer) is moved
+aside when the file is next opened for writing and ignored by readers. A view or blob is complete because it was
+renamed into place. Trade-off accepted: the ids of a file are read into memory when it is opened for writing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from curation.errors import DataError
+from curation.ids import plain, sha256_file
+from curation.types import FACTS, Decision, Event, Json, Label, Record, Refusal, Source
+
+R = TypeVar("R", bound=Record)
+_FILE = {kind: f"{name}.jsonl" for name, kind in FACTS.items()}
+
+
+def now() -> str:
+    """The time of writing, UTC, to the second. Stored, never hashed."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def load(kind: type[R], row: Json) -> R:
+    """A record from its stored row. Raises DataError for fields this version does not know."""
+    row = {k: v for k, v in row.items() if k != "_"}
+    known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
+    unknown = sorted(set(row) - set(known))
+    if unknown:
+        raise DataError(f"{kind.__name__} {row.get('id', '?')}: unknown field {unknown[0]!r}; written by a newer version?")
+    for name, value in row.items():
+        if name == "events":
+            row[name] = tuple(Event(**{**e, "classes": tuple(e["classes"])}) for e in value)
+        elif str(known[name].type).startswith("tuple["):
+            row[name] = tuple(value)
+    try:
+        return kind(**row)
+    except TypeError as e:
+        raise DataError(f"{kind.__name__} {row.get('id', '?')}: {e}") from None
+
+
+def dump(record: Record | Json) -> str:
+    """One line of JSON, keys in field order."""
+    return json.dumps(plain(record), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+class Writer(Generic[R]):
+    """Appends records to one fact file; knows which ids are there."""
+
+    def __init__(self, path: Path, fd: int, ids: set[str]) -> None:
+        self.path, self._fd, self._ids = path, fd, ids
+
+    def __contains__(self, record_id: str) -> bool:
+        return record_id in self._ids
+
+    def add(self, record: R) -> bool:
+        """Append `record`; False if its id is known already. Raises DataError when the disk is full, leaving no torn line."""
+        if record.id in self._ids:
+            return False
+        line = (dump(record) + "\n").encode()
+        size = os.fstat(self._fd).st_size
+        try:
+            written = os.write(self._fd, line)
+        except OSError as e:
+            os.ftruncate(self._fd, size)
+            raise DataError(f"{self.path}: cannot write ({e.strerror}); free some room and run the same command again") from e
+        if written != len(line):
+            os.ftruncate(self._fd, size)
+            raise DataError(f"{self.path}: the disk is full; free some room and run the same command again")
+        self._ids.add(record.id)
+        return True
+
+
+class Workspace:
+    """The folder `work/<name>/`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        self.root.mkdir(parents=True, exist_ok=True)
+
+    # -- facts ---------------------------------------------------------------------------------------------------
+    def path(self, kind: type[Record]) -> Path:
+        return self.root / _FILE[kind]
+
+    def rows(self, kind: type[Record]) -> Iterator[Json]:
+        """Raw rows, a torn last line left out. Raises DataError with the line number for any other broken line."""
+        path = self.path(kind)
+        if not path.exists():
+            return
+        with path.open("rb") as f:
+            for number, line in enumerate(f, 1):
+                if not line.endswith(b"\n"):
+                    return
+                try:
+                    yield json.loads(line)
+                except ValueError as e:
+                    raise DataError(f"{path}:{number}: not JSON ({e}); restore the file or remove the line") from None
+
+    def read(self, kind: type[R]) -> Iterator[R]:
+        """The records of `kind` in the order they were written."""
+        for row in self.rows(kind):
+            yield load(kind, row)
+
+    @contextmanager
+    def writer(self, kind: type[R]) -> Iterator[Writer[R]]:
+        """Exclusive right to append to one fact file. Raises DataError if another process holds it."""
+        path = self.path(kind)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise DataError(f"{path}: another run is writing it; wait for it to end, or stop it") from None
+            _move_torn_line(path, fd)
+            yield Writer(path, fd, {row["id"] for row in self.rows(kind)})
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def refuse(self, refusals: Iterable[Refusal]) -> int:
+        """Record refusals; returns how many were new."""
+        with self.writer(Refusal) as out:
+            return sum(out.add(r) for r in refusals)
+
+    # -- views ---------------------------------------------------------------------------------------------------
+    def view_path(self, name: str) -> Path:
+        return self.root / "views" / f"{name}.jsonl"
+
+    def write_view(self, name: str, rows: Iterable[Record | Json]) -> Path:
+        """Replace a view whole."""
+        path = self.view_path(name)
+        write_atomic(path, "".join(dump(r) + "\n" for r in rows).encode())
+        return path
+
+    def read_view(self, name: str) -> list[Json]:
+        path = self.view_path(name)
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+    def labels(self) -> list[Label]:
+        """The view `labels`, as records."""
+        return [load(Label, row) for row in self.read_view("labels")]
+
+    # -- blobs ---------------------------------------------------------------------------------------------------
+    def blob(self, sha256: str, suffix: str = ".mp4") -> Path:
+        return self.root / "blobs" / sha256[:2] / f"{sha256}{suffix}"
+
+    def add_blob(self, path: Path, suffix: str = ".mp4") -> str:
+        """Copy a file in by the hash of its bytes; returns the hash."""
+        sha256 = sha256_file(path)
+        target = self.blob(sha256, suffix)
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            beside = target.with_suffix(f".{os.getpid()}.part")
+            shutil.copyfile(path, beside)
+            os.replace(beside, target)
+        return sha256
+
+
+def _move_torn_line(path: Path, fd: int) -> None:
+    """A killed writer leaves at most one line without its newline: keep it beside the file, out of the way."""
+    data = path.read_bytes()
+    end = data.rfind(b"\n") + 1
+    if end < len(data):
+        with open(f"{path}.torn", "ab") as torn:
+            torn.write(data[end:] + b"\n")
+        os.ftruncate(fd, end)
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write beside, then rename: a reader sees the old file or the new one, never half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fd, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(fd, "wb") as f:
+            f.write(data)
+            f.flush()
+            os.fsync(f.fileno())
+        os.chmod(beside, 0o644)
+        os.replace(beside, path)
+    except BaseException:
+        Path(beside).unlink(missing_ok=True)
+        raise
+
+
+def decisions(ws: Workspace, kind: str) -> dict[str, Decision]:
+    """Decisions of one kind by target."""
+    return {d.target: d for d in ws.read(Decision) if d.decision == kind}
+
+
+def current_sources(ws: Workspace) -> dict[str, Source]:
+    """Sources by id: the newest row of each (dataset, key), without the yanked and withdrawn ones."""
+    newest = {(s.dataset, s.key): s for s in ws.read(Source)}
+    out = decisions(ws, "yank").keys() | decisions(ws, "withdraw").keys()
+    return {s.id: s for s in newest.values() if s.id not in out}
+
+
+def plain_row(record: Record) -> Json:
+    """A record as a JSON row."""
+    row: Any = plain(record)
+    return dict(row)
