@@ -74,7 +74,9 @@ def check(path: Path, data: Json) -> None:
     """Raises UsageError for the first fault, in the recipe's own words."""
     import jsonschema
 
-    errors = sorted(jsonschema.Draft202012Validator(schema()).iter_errors(data), key=lambda e: (len(e.path), str(e.path)))
+    errors = sorted(
+        jsonschema.Draft202012Validator(schema()).iter_errors(data), key=lambda e: (len(e.path), str(e.path))
+    )
     if not errors:
         return
     error = errors[0]

@@ -38,7 +38,9 @@ def load(kind: type[R], row: Json) -> R:
     known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
     unknown = sorted(set(row) - set(known))
     if unknown:
-        raise DataError(f"{kind.__name__} {row.get('id', '?')}: unknown field {unknown[0]!r}; written by a newer version?")
+        raise DataError(
+            f"{kind.__name__} {row.get('id', '?')}: unknown field {unknown[0]!r}; written by a newer version?"
+        )
     for name, value in row.items():
         if name == "events":
             row[name] = tuple(Event(**{**e, "classes": tuple(e["classes"])}) for e in value)
@@ -74,7 +76,9 @@ class Writer(Generic[R]):
             written = os.write(self._fd, line)
         except OSError as e:
             os.ftruncate(self._fd, size)
-            raise DataError(f"{self.path}: cannot write ({e.strerror}); free some room and run the same command again") from e
+            raise DataError(
+                f"{self.path}: cannot write ({e.strerror}); free some room and run the same command again"
+            ) from e
         if written != len(line):
             os.ftruncate(self._fd, size)
             raise DataError(f"{self.path}: the disk is full; free some room and run the same command again")

@@ -1,0 +1,310 @@
+"""The command `autodrive`. Exit codes: 0 fine, 1 the data has problems, 2 called wrongly.
+
+Only light modules are imported here; each command imports its worker when it is called.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from curation import __version__
+from curation.errors import AutodriveError, UsageError
+
+RECIPE = click.argument("recipe", type=click.Path(path_type=Path))
+LIMIT = click.option("--limit", type=click.IntRange(min=1), help="Take at most N items.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+
+
+class _Group(click.Group):
+    """Turns our errors into one line and their exit code; anything else keeps its traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except AutodriveError as e:
+            click.echo(f"Error: {e}", err=True)
+            ctx.exit(e.exit_code)
+        except KeyboardInterrupt:
+            click.echo("Stopped. Run the same command again to go on.", err=True)
+            ctx.exit(130)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="autodrive")
+def main() -> None:
+    """From dashcam footage and metadata to a reviewed, versioned dataset and an honestly scored model.
+
+    Start with `autodrive demo`, or `autodrive init DIR` for a recipe of your own.
+    """
+
+
+@contextmanager
+def _progress() -> Iterator[Any]:
+    """A progress callback: a bar on a terminal, a plain line every few seconds elsewhere."""
+    if sys.stderr.isatty():
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        columns = (
+            TextColumn("{task.description:<18}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, transient=True) as bar:
+            ids: dict[str, Any] = {}
+
+            def show(what: str, done: int, total: int) -> None:
+                if what not in ids:
+                    ids[what] = bar.add_task(what, total=total)
+                bar.update(ids[what], completed=done, total=total)
+
+            yield show
+        return
+    from time import monotonic
+
+    start: dict[str, float] = {}
+    last: dict[str, float] = {}
+
+    def line(what: str, done: int, total: int) -> None:
+        t = monotonic()
+        start.setdefault(what, t)
+        if t - last.get(what, start[what]) >= 5:
+            last[what] = t
+            rate = done / (t - start[what])
+            left = f", {(total - done) / rate:.0f} s left" if rate > 0 else ""
+            click.echo(f"  {what}: {done}/{total}, {rate:.1f}/s{left}", err=True)
+
+    yield line
+
+
+def _show(report: Any, as_json: bool) -> None:
+    if as_json:
+        data = {"stage": report.stage, "ok": report.ok, "counts": report.counts, "notes": report.notes}
+        click.echo(json.dumps(data | {"gate": report.gate} | report.data, ensure_ascii=False))
+        return
+    counts = ", ".join(f"{k} {v}" for k, v in report.counts.items())
+    click.echo(f"{report.stage:<14} {counts}".rstrip())
+    for note in report.notes:
+        click.echo(f"               {note}")
+
+
+def _stage(name: str, recipe: Path, limit: int | None, as_json: bool) -> None:
+    from curation.pipeline import open_workspace, step
+    from curation.recipe import load_recipe
+
+    loaded = load_recipe(recipe)
+    with _progress() as progress:
+        report = step(name)(open_workspace(loaded), loaded, limit=limit, progress=progress)
+    _show(report, as_json)
+    if report.gate:
+        click.echo(report.gate)
+    if not report.ok:
+        sys.exit(1)
+
+
+HELP = {
+    "ingest": "Read the sources: probe, hash, refuse what is broken.",
+    "clip": "Cut clips around the events, and background clips to match.",
+    "draft": "Write the texts of every clip whose event is resolved.",
+    "validate": "Check the drafts: schema, rules, and the text-prior probe.",
+    "resolve": "Turn reviews into labels.",
+    "publish": "Write the next local release.",
+    "finetune": "Train the recipe's model on the newest release.",
+    "eval": "Score the model on the test split; write the report page.",
+}
+
+
+def _add_stage(name: str, text: str) -> None:
+    @main.command(name, help=text)
+    @RECIPE
+    @LIMIT
+    @JSON
+    def command(recipe: Path, limit: int | None, as_json: bool) -> None:
+        _stage(name, recipe, limit, as_json)
+
+
+for _name, _text in HELP.items():
+    _add_stage(_name, _text)
+
+
+@main.command()
+@RECIPE
+@click.option("--until", metavar="STEP", help="Stop after this step.")
+@LIMIT
+@JSON
+def run(recipe: Path, until: str | None, limit: int | None, as_json: bool) -> None:
+    """Every stage in order; stops where people are needed and says what to do."""
+    from curation.recipe import load_recipe
+
+    sys.exit(run_recipe(load_recipe(recipe), until, limit, as_json))
+
+
+def run_recipe(recipe: Any, until: str | None = None, limit: int | None = None, as_json: bool = False) -> int:
+    """Run the steps of a recipe; returns the exit code."""
+    from curation.pipeline import open_workspace, plan, step
+
+    names = plan(recipe, until)
+    ws = open_workspace(recipe)
+    for name in names:
+        with _progress() as progress:
+            report = step(name)(ws, recipe, limit=limit if name in ("ingest", "clip") else None, progress=progress)
+        report.stage = name
+        _show(report, as_json)
+        if not report.ok:
+            click.echo(f"Stopped at {name}: mend what it says and run the same command again.", err=True)
+            return 1
+        if report.gate:
+            click.echo(report.gate)
+            return 0
+    return 0
+
+
+@main.command()
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("work"), show_default=True, help="Where the workspace goes."
+)
+@click.option("--small", is_flag=True, help="A short run through every stage; its scores mean nothing.")
+@click.option("--seed", type=int, default=0, show_default=True)
+def demo(out: Path, small: bool, seed: int) -> None:
+    """The main job end to end, offline, on rendered footage: from video files to a scored model."""
+    from curation.demo import demo_recipe
+
+    code = run_recipe(demo_recipe(out, small=small, seed=seed))
+    sys.exit(code)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+def init(folder: Path) -> None:
+    """Write a recipe to start from into FOLDER."""
+    from curation.demo import write_starter
+
+    click.echo(f"wrote {write_starter(folder)}; edit it, then: autodrive run {folder / 'recipe.yaml'}")
+
+
+@main.command()
+@RECIPE
+@JSON
+def status(recipe: Path, as_json: bool) -> None:
+    """What the workspace holds and what comes next."""
+    from curation.records import status as look
+    from curation.recipe import load_recipe
+
+    _show(look(load_recipe(recipe)), as_json)
+
+
+@main.command()
+@click.argument("record_id")
+@click.option(
+    "--workspace", "-w", type=click.Path(path_type=Path, exists=True), help="Default: every workspace under work/."
+)
+@click.option("--sheet", type=click.Path(path_type=Path), help="Write a contact sheet of the clip (PNG) here.")
+def show(record_id: str, workspace: Path | None, sheet: Path | None) -> None:
+    """A record with its ancestry; the start of an id is enough."""
+    from curation.records import show as look
+
+    click.echo(look(record_id, workspace, sheet))
+
+
+@main.command()
+@click.argument("recipe", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--release", type=click.Path(path_type=Path, exists=True), help="Verify the files of one release folder instead."
+)
+@JSON
+def verify(recipe: Path | None, release: Path | None, as_json: bool) -> None:
+    """Re-hash every record, clip and release file; list what broke."""
+    from curation.records import verify as look
+    from curation.recipe import load_recipe
+
+    if (recipe is None) == (release is None):
+        raise UsageError("verify takes a RECIPE or --release FOLDER")
+    report = look(load_recipe(recipe).workspace if recipe else None, release)
+    _show(report, as_json)
+    if not report.ok:
+        sys.exit(1)
+
+
+def _decide(kind: str, text: str) -> None:
+    @main.command(kind, help=text)
+    @RECIPE
+    @click.argument("target")
+    @click.option("--reason", required=True)
+    @click.option("--who", required=True, help="Who decides.")
+    def command(recipe: Path, target: str, reason: str, who: str) -> None:
+        from curation.records import decide
+        from curation.recipe import load_recipe
+
+        click.echo(decide(load_recipe(recipe), kind, target, reason, who))
+
+
+_decide("dismiss", "Dismiss a finding of validate, with a reason.")
+_decide("yank", "Take a source or clip out of all later releases, with a reason.")
+
+
+@main.command()
+@click.argument("recipe", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--table",
+    type=click.Path(path_type=Path),
+    help="Any long table: columns item, rater, field, value, optional group.",
+)
+@click.option(
+    "--level", type=click.Choice(["nominal", "ordinal", "interval", "ratio"]), help="Level of measurement of --table."
+)
+@click.option("--replicates", type=click.IntRange(min=0), default=1000, show_default=True, help="Bootstrap replicates.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@JSON
+def agree(
+    recipe: Path | None, table: Path | None, level: str | None, replicates: int, seed: int, as_json: bool
+) -> None:
+    """Agreement between raters: of a workspace's reviews, or of any long TABLE."""
+    if (recipe is None) == (table is None):
+        raise UsageError("agree takes a RECIPE or --table FILE")
+    if recipe is not None:
+        _stage("agree", recipe, None, as_json)
+        return
+    from curation.agreement import agree_table, render_agreement
+
+    assert table is not None
+    result = agree_table(table, level=level, seed=seed, replicates=replicates)
+    click.echo(json.dumps(result, ensure_ascii=False) if as_json else render_agreement(result))
+
+
+@main.command()
+@click.argument("data")
+@click.option("--question", required=True, metavar="COL")
+@click.option("--options", required=True, metavar="COL", help="A column with the options, or several, comma-separated.")
+@click.option("--answer", required=True, metavar="COL", help="Text, letter or index of the right option.")
+@click.option("--group", required=True, metavar="COL", help="What repeats: the video, or better the drive.")
+@click.option("--family", metavar="COL")
+@click.option("--out", type=click.Path(path_type=Path), help="Write the one-page report here.")
+@LIMIT
+@JSON
+def audit(data: str, question: str, options: str, answer: str, group: str, family: str | None, out: Path | None,
+          limit: int | None, as_json: bool) -> None:  # fmt: skip
+    """Can the answers of DATA (a file, folder or Hub name) be picked without seeing the video?"""
+    from curation.audit import audit as look
+    from curation.audit import render_text, write_page
+
+    result = look(data, question=question, options=options, answer=answer, group=group, family=family, limit=limit)
+    if out is not None:
+        write_page(result, out)
+    click.echo(json.dumps(result, ensure_ascii=False) if as_json else render_text(result))
+    if out is not None and not as_json:
+        click.echo(f"report: {out}")

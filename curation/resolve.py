@@ -1,0 +1,237 @@
+"""resolve: reviews → Labels. A view: recomputed whole from reviews, drafts, decisions and the recipe's trust.
+
+Events. With `event.basis: source` the source's own event is the label. Otherwise the class is decided by the raters:
+all alike is `agreed`, more than half `majority`, one rater `single`, anything else `conflict`; an adjudication wins.
+Times are the median over the raters who chose the winning class. A clip that most raters call unusable is `excluded`.
+
+Texts. The verdicts on the current draft decide: most accept → the draft; most reject → `rejected`; most edit → the
+edit, if there is one rater or the edits are alike, else `conflict`. Items are decided one by one: rejected ones leave
+the value, edited ones replace theirs. No review is `unreviewed`; a draft with an open error is `excluded`.
+"""
+
+from __future__ import annotations
+
+import copy
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from curation.draft import current_drafts
+from curation.ids import canonical_json
+from curation.recipe import Recipe
+from curation.store import Workspace, current_sources, decisions
+from curation.tasks import TaskPack, items, load_packs
+from curation.types import Clip, Draft, Event, Json, Label, Progress, Report, Review
+
+GRAVITY = ("collision", "near_collision", "normal")
+EGO_INVOLVED = ("striking", "struck")
+
+
+def standing(reviews: Iterable[Review]) -> list[Review]:
+    """The reviews that count: each reviewer's newest revision per clip, task, round and item; withdrawn ones out."""
+    newest: dict[tuple[str, str, str, str, str], Review] = {}
+    for r in reviews:
+        key = (r.clip_id, r.task, r.reviewer, r.round, r.item_id or "")
+        if key not in newest or r.revision >= newest[key].revision:
+            newest[key] = r
+    return [r for r in newest.values() if r.verdict != "withdrawn"]
+
+
+def target_event(events: Iterable[Event]) -> Event | None:
+    """The clip's target: the earliest ego-involved event of the gravest class; else the earliest of the gravest."""
+
+    def rank(e: Event) -> tuple[bool, int, float]:
+        gravest = min((GRAVITY.index(c) for c in e.classes if c in GRAVITY), default=len(GRAVITY))
+        return (e.ego_role in ("witness", "none"), gravest, e.time_s if e.time_s is not None else float("inf"))
+
+    return min(events, key=rank, default=None)
+
+
+def event_value(event: Event) -> Json:
+    """An event as a value of the task `event`, times in clip seconds."""
+    return {
+        "class": event.event_class,
+        "alert_s": event.alert_s,
+        "event_s": event.time_s,
+        "ego_role": event.ego_role,
+        "partner": event.partner,
+        "time_basis": event.time_basis,
+    }
+
+
+def source_label(clip: Clip) -> Label:
+    """What the source says, taken on trust."""
+    event = target_event(clip.events)
+    if event is None or event.event_class is None:
+        held = " or ".join(event.classes) if event else "nothing"
+        return Label(clip.id, "event", None, "excluded", detail=f"the source says {held}: review decides")
+    return Label(clip.id, "event", event_value(event), "source")
+
+
+def event_label(clip: Clip, reviews: list[Review]) -> Label:
+    """The raters' event. `reviews`: the standing ones of this clip, tasks `event` and `clip`."""
+    ids = tuple(sorted(r.id for r in reviews))
+    simulated = any(r.origin == "simulated" for r in reviews)
+    raters = {r.reviewer for r in reviews}
+
+    def label(value: Any, basis: str, detail: str = "") -> Label:
+        return Label(clip.id, "event", value, basis, None, ids, simulated, len(raters), detail)
+
+    problems = [r for r in reviews if r.task == "clip" and r.verdict == "reject"]
+    if problems and 2 * len({r.reviewer for r in problems}) > len(raters):
+        faults = sorted({f for r in problems for f in r.faults})
+        return label(None, "excluded", "clip problem: " + ", ".join(faults))
+    judged = [r for r in reviews if r.task == "event" and r.verdict in ("accept", "edit") and r.value]
+    decided = [r for r in judged if r.round == "adjudication"]
+    if decided:
+        return label(_combine([decided[-1].value]), "adjudicated")
+    if not judged:
+        return label(None, "unreviewed" if not reviews else "rejected", "no rater named a class")
+    votes = Counter(r.value["class"] for r in judged)
+    winner, count = min(votes.items(), key=lambda kv: (-kv[1], kv[0]))
+    if 2 * count <= len(judged):
+        return label(None, "conflict", ", ".join(f"{c} {n}" for c, n in sorted(votes.items())))
+    value = _combine([r.value for r in judged if r.value["class"] == winner])
+    admissible = {c for e in clip.events for c in e.classes}
+    detail = f"the source says {' or '.join(sorted(admissible))}" if admissible and winner not in admissible else ""
+    basis = "single" if len(judged) == 1 else "agreed" if count == len(judged) else "majority"
+    return label(value, basis, detail)
+
+
+def _combine(values: list[Json]) -> Json:
+    """One value from several raters of one class: median times, most frequent roles (a tie is unknown)."""
+    out: Json = {"class": values[0]["class"]}
+    for key in ("alert_s", "event_s"):
+        times = [v[key] for v in values if v.get(key) is not None]
+        out[key] = round(statistics.median(times), 3) if times else None
+    for key, tie in (("ego_role", "unknown"), ("partner", None), ("time_basis", "unknown")):
+        ranked = Counter(v.get(key) or tie for v in values).most_common(2)
+        out[key] = tie if len(ranked) > 1 and ranked[0][1] == ranked[1][1] else ranked[0][0]
+    return out
+
+
+def text_label(pack: TaskPack, draft: Draft, reviews: list[Review], error: str = "") -> Label:
+    """The reviewed text. `reviews`: the standing ones that judged this draft; `error`: why validation refuses it."""
+    ids = tuple(sorted(r.id for r in reviews))
+    simulated = any(r.origin == "simulated" for r in reviews)
+    raters = len({r.reviewer for r in reviews})
+
+    def label(value: Any, basis: str, detail: str = "") -> Label:
+        return Label(draft.clip_id, draft.task, value, basis, draft.id, ids, simulated, raters, detail)
+
+    if error:
+        return label(None, "excluded", error)
+    judged = [r for r in reviews if r.verdict in ("accept", "edit", "reject")]
+    if not judged:
+        return label(
+            draft.value, "unreviewed" if not reviews else "rejected", "" if not reviews else "nobody could tell"
+        )
+    by_item: dict[str | None, list[Review]] = defaultdict(list)
+    for r in judged:
+        by_item[r.item_id].append(r)
+    value, basis = draft.value, "single" if raters == 1 else "agreed"
+    if None in by_item:
+        value, basis = _decide(draft.value, by_item.pop(None))
+        if value is None:
+            return label(None, basis)
+    decided = {str(item): _decide(_ABSENT, rs) for item, rs in by_item.items()}
+    if decided:
+        value = _apply_items(pack, value, decided)
+        if value is None:
+            return label(None, "rejected", "every item was rejected")
+        worst = [b for _, b in decided.values() if b in PUBLISHED_ITEM]
+        basis = max([basis, *worst], key=PUBLISHED_ITEM.index)
+    return label(value, basis)
+
+
+_ABSENT: Json = {"": "accepted as drafted"}
+PUBLISHED_ITEM = ("adjudicated", "agreed", "majority", "single")
+
+
+def _decide(drafted: Any, reviews: list[Review]) -> tuple[Any, str]:
+    """(value, basis) of a draft or of one of its items from the verdicts on it; value None: do not publish."""
+    final = [r for r in reviews if r.round == "adjudication"]
+    if final:
+        r = final[-1]
+        return {"accept": drafted, "edit": r.value, "reject": None}[r.verdict], "adjudicated"
+    votes = Counter(r.verdict for r in reviews)
+    verdict, count = min(votes.items(), key=lambda kv: (-kv[1], kv[0]))
+    if 2 * count <= len(reviews):
+        return None, "conflict"
+    basis = "single" if len(reviews) == 1 else "agreed" if count == len(reviews) else "majority"
+    if verdict == "accept":
+        return drafted, basis
+    if verdict == "reject":
+        return None, "rejected"
+    edits = {canonical_json(r.value): r.value for r in reviews if r.verdict == "edit"}
+    return (next(iter(edits.values())), basis) if len(edits) == 1 else (None, "conflict")
+
+
+def _apply_items(pack: TaskPack, value: Json, decided: dict[str, tuple[Any, str]]) -> Json | None:
+    """`value` with rejected and conflicting items left out and edited ones replaced; None when none is left."""
+    kept = []
+    for item_id, item in items(pack, value):
+        new = decided.get(item_id, (_ABSENT, ""))[0]
+        if new is not None:
+            kept.append(item if new is _ABSENT else new)
+    if not kept:
+        return None
+    out = copy.deepcopy(value)
+    *path, last = pack.spec["items"].strip("/").split("/")
+    node = out
+    for key in path:
+        node = node[key]
+    node[last] = kept
+    return out
+
+
+def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Progress | None = None) -> Report:
+    """Write the view `labels`: events first, then the texts drafted from the events that are resolved."""
+    packs = load_packs([*(["event"]), *recipe["tasks"]], recipe.base)
+    sources = current_sources(ws)
+    gone = decisions(ws, "withdraw").keys() | decisions(ws, "yank").keys()
+    clips = [c for c in ws.read(Clip) if c.source_id in sources and c.id not in gone][:limit]
+    reviews: dict[str, list[Review]] = defaultdict(list)
+    for r in standing(ws.read(Review)):
+        reviews[r.clip_id].append(r)
+    labels: list[Label] = []
+    for clip in clips:
+        if clip.role == "pre_event":
+            continue
+        own = [r for r in reviews[clip.id] if r.task in ("event", "clip")]
+        labels.append(source_label(clip) if recipe["event"]["basis"] == "source" else event_label(clip, own))
+    labels += _outcomes(clips, {label.clip_id: label for label in labels})
+    errors = open_errors(ws, recipe)
+    for (clip_id, task), draft in current_drafts(ws, recipe, labels).items():
+        own = [r for r in reviews[clip_id] if r.task == task and r.draft_id == draft.id]
+        labels.append(text_label(packs[task], draft, own, errors.get(draft.id, "")))
+    labels.sort(key=lambda label: (label.clip_id, label.task))
+    ws.write_view("labels", labels)
+    return Report("resolve", dict(sorted(Counter(f"{x.task}.{x.basis}" for x in labels).items())))
+
+
+def _outcomes(clips: list[Clip], events: dict[str, Label]) -> list[Label]:
+    """A pre_event clip inherits its parent's resolved class as `outcome`; it is never asked of a rater."""
+    out = []
+    for clip in clips:
+        parent = events.get(clip.parent_id or "")
+        if clip.role != "pre_event" or parent is None or parent.value is None:
+            continue
+        value = {"outcome": parent.value["class"], "horizon_s": clip.horizon_s, "visible": clip.visible}
+        out.append(
+            Label(clip.id, "outcome", value, parent.basis, None, parent.review_ids, parent.simulated, parent.raters)
+        )
+    return out
+
+
+def open_errors(ws: Workspace, recipe: Recipe) -> dict[str, str]:
+    """Drafts that validation refuses, with the first reason; none unless the recipe drops flagged drafts."""
+    if recipe["validate"]["flagged"] != "drop":
+        return {}
+    dismissed = decisions(ws, "dismiss")
+    out: dict[str, str] = {}
+    for row in ws.read_view("issues"):
+        if row["severity"] == "error" and row["id"] not in dismissed:
+            out.setdefault(row["record_id"], f"{row['rule']}: {row['message']}")
+    return out
