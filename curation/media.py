@@ -1,0 +1,391 @@
+"""The one module that opens video (PyAV). Times are seconds after the first video frame of the file.
+
+Containers are opened from an allow-list, so that a playlist named .mp4 cannot make us read other files or the network.
+What a person looks at is composed in `curation.preview`.
+"""
+
+from __future__ import annotations
+
+import io
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.container import InputContainer, OutputContainer
+from av.packet import Packet
+from av.stream import Disposition
+from av.video.frame import PictureType, VideoFrame
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from curation.errors import DataError
+from curation.measure import Measure
+
+Image = NDArray[np.uint8]
+
+FORMATS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,wav,mp3,aac,flac"
+SCALE = int(Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXACT | Interpolation.FULL_CHR_H_INT)
+MAX_GAP_S = 1.0  # a wanted moment farther than this from any frame is a hole in the file
+
+
+class MediaError(DataError):
+    """A video cannot be used. `reason` is a short code, `detail` one line for a person."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.reason, self.detail = reason, detail
+
+    def __str__(self) -> str:
+        return self.detail
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """What is in a video file. Width and height are as shown: rotated, pixels square."""
+
+    duration_s: float
+    fps: float  # mean over the frames that are there
+    width: int
+    height: int
+    codec: str
+    frames: int
+    start_s: float  # the container's time of the first frame; our times count from it
+    rotation: int  # degrees counterclockwise that a player turns the picture
+    has_audio: bool
+    variable_rate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CutInfo:
+    """What `cut` wrote. `phashes` has `measure.HASHES_PER_S` entries a second, empty where a frame shows no shape."""
+
+    frames: int
+    fps: float
+    width: int
+    height: int
+    measures: dict[str, float]
+    phashes: tuple[str, ...]
+
+
+@contextmanager
+def _open(source: Path | bytes) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """The container and its first real video stream. Raises MediaError for whatever is wrong with the file."""
+    name = source.name if isinstance(source, Path) else "video"
+    head = _head(source)
+    target: Any = str(source.absolute()) if isinstance(source, Path) else io.BytesIO(source)
+    try:
+        with av.open(target, options={"format_whitelist": FORMATS, "protocol_whitelist": "file"}) as container:
+            covers = Disposition.attached_pic | Disposition.still_image
+            streams = [s for s in container.streams.video if not s.disposition & covers]
+            if not streams:
+                if _is_mp4(head) and _overruns(source):
+                    raise MediaError("truncated", f"{name} is cut short inside its index; copy it again")
+                kinds = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
+                raise MediaError("no_video_stream", f"{name} holds {kinds} but no video stream")
+            streams[0].codec_context.thread_count = 1
+            yield container, streams[0]
+    except av.error.FFmpegError as e:
+        said = (e.strerror or type(e).__name__).rstrip(". ")
+        if _is_mp4(head):
+            detail = f"{name} is cut short or damaged: its index cannot be read ({said}); copy it again from the camera"
+            raise MediaError("truncated", detail) from e
+        raise MediaError("not_video", f"{name} is no video file, whatever its name says ({said})") from e
+
+
+def _head(source: Path | bytes) -> bytes:
+    if isinstance(source, bytes):
+        head = source[:8]
+    else:
+        try:
+            with source.open("rb") as f:
+                head = f.read(8)
+        except FileNotFoundError as e:
+            raise MediaError("missing", f"{source.name} is not there; check the path in the table") from e
+        except OSError as e:
+            raise MediaError("unreadable", f"{source.name} cannot be read ({e.strerror})") from e
+    if not head:
+        raise MediaError("empty", "the file has no bytes; copy it again")
+    return head
+
+
+def _is_mp4(head: bytes) -> bool:
+    return head[4:8] in (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"styp")
+
+
+def _overruns(source: Path | bytes) -> bool:
+    """Does an mp4's last top-level box (32-bit size, type, ISO/IEC 14496-12 4.2) end after the file does."""
+    data = source if isinstance(source, bytes) else source.read_bytes()
+    at = 0
+    while at + 8 <= len(data):
+        size = int.from_bytes(data[at : at + 4], "big")
+        if size == 1:
+            size = int.from_bytes(data[at + 8 : at + 16], "big")
+        if size < 8:
+            break
+        at += size
+    return at > len(data)
+
+
+def _frame_time(frame: VideoFrame, stream: VideoStream) -> float | None:
+    stamp = frame.pts if frame.pts is not None else frame.dts
+    return None if stamp is None else float(stamp * (frame.time_base or stream.time_base or 0))
+
+
+class _Reader:
+    """Frames of one open video by time. It seeks only if a later keyframe is nearer to what is wanted."""
+
+    def __init__(self, container: InputContainer, stream: VideoStream) -> None:
+        self.container, self.stream = container, stream
+        self.damaged = 0
+        self.origin = 0.0
+        self.frames = self._decode()
+        first = next(self.frames, None)
+        if first is None:
+            raise MediaError("zero_frames", "the video stream holds no frame that can be decoded")
+        self.origin = first[0]
+        self.before: tuple[float, VideoFrame] | None = None
+        self.now: tuple[float, VideoFrame] | None = (0.0, first[1])
+        base = float(stream.time_base or 0)
+        stamps = [e.timestamp for e in stream.index_entries if e.is_keyframe]
+        self.keys = sorted((s - stamps[0]) * base for s in stamps)
+
+    def _decode(self) -> Iterator[tuple[float, VideoFrame]]:
+        step = 1 / float(self.stream.average_rate or 25)
+        last = self.origin - step
+        for packet in self.container.demux(self.stream):
+            try:
+                frames = packet.decode()
+            except av.error.FFmpegError:
+                self.damaged += 1  # one bad packet is survivable; `nearest` finds the hole if it is not
+                continue
+            for frame in frames:
+                time = _frame_time(frame, self.stream)
+                last = last + step if time is None else time
+                yield last - self.origin, frame
+
+    def _seek(self, target: float) -> None:
+        for margin in (0.0, 1.0, 4.0, target + 1.0):
+            stamp = int((self.origin + max(target - margin, 0.0)) / float(self.stream.time_base or 1))
+            self.container.seek(stamp, stream=self.stream)
+            self.frames, self.before = self._decode(), None
+            self.now = next(self.frames, None)
+            if self.now is not None and self.now[0] <= target:
+                return
+
+    def nearest(self, target: float) -> tuple[float, VideoFrame]:
+        """Time and frame nearest to `target`; call with ascending targets. Past the end it is the last frame."""
+        at = self.now[0] if self.now else float("inf")
+        key = bisect_right(self.keys, target) - 1
+        if key >= 0 and self.keys[key] > at:
+            self._seek(target)
+        while self.now is not None and self.now[0] < target:
+            self.before, self.now = self.now, next(self.frames, None)
+        if self.before is None or (self.now is not None and self.now[0] - target < target - self.before[0]):
+            if self.now is None:
+                raise MediaError("truncated", f"no frame can be decoded near {target:.2f} s")
+            return self.now
+        return self.before
+
+
+def probe(path: Path) -> Media:
+    """What is in the file, from its packets and one decoded frame, not from what its header promises.
+
+    Raises MediaError with reason `missing`, `unreadable`, `empty`, `not_video`, `no_video_stream` (audio only),
+    `zero_frames` or `truncated` (the index promises data that is not in the file, or the end never comes).
+    """
+    with _open(path) as (container, stream):
+        size = path.stat().st_size
+        beyond = any(e.pos + e.size > size for s in container.streams for e in s.index_entries)
+        seconds, stamps, durations, end = _packets(container, stream)
+        promised = (container.duration or 0) / av.time_base
+        short = {"matroska", "webm", "avi", "flv", "asf"} & set(container.format.name.split(","))
+        if beyond or (short and promised - end > max(1.0, 0.05 * promised)):
+            detail = f"{path.name} is cut short: about {end:.1f} s of {promised:.1f} s are in the file; copy it again"
+            raise MediaError("truncated", detail)
+        if not stamps:
+            raise MediaError("zero_frames", f"{path.name} has a video stream without a single frame")
+        container.seek(0)
+        first = _Reader(container, stream).now
+        assert first is not None
+        frame = first[1]
+        width, height = _shown_size(frame, stream)
+        gaps = [b - a for a, b in pairwise(stamps)]
+        typical = sorted(gaps)[len(gaps) // 2] if gaps else 0
+        last = durations[-1] or typical or (1 / float(stream.average_rate or 1) / seconds)
+        duration = (stamps[-1] - stamps[0] + last) * seconds
+        return Media(
+            duration_s=round(duration, 6),
+            fps=round(len(stamps) / duration, 4) if duration > 0 else 0.0,
+            width=width,
+            height=height,
+            codec=stream.codec_context.name,
+            frames=len(stamps),
+            start_s=round(stamps[0] * seconds, 6),
+            rotation=frame.rotation,
+            has_audio=bool(container.streams.audio),
+            variable_rate=any(abs(g - typical) > 0.1 * typical + 1 for g in gaps),
+        )
+
+
+def _packets(container: InputContainer, stream: VideoStream) -> tuple[float, list[int], list[int], float]:
+    """Seconds a tick, the video's stamps in order of showing, their durations, and the end of all streams."""
+    seconds = float(stream.time_base or 0)
+    shown: list[tuple[int, int]] = []
+    end = 0.0
+    timed = [s for s in container.streams if s.type in ("video", "audio")]
+    for packet in container.demux(*timed):
+        stamp = packet.pts if packet.pts is not None else packet.dts
+        if stamp is None or not packet.size:
+            continue
+        end = max(end, float((stamp + (packet.duration or 0)) * packet.time_base))
+        if packet.stream_index == stream.index and not packet.is_discard:
+            shown.append((stamp, packet.duration or 0))
+    shown.sort()
+    return seconds, [s for s, _ in shown], [d for _, d in shown], end
+
+
+def _shown_size(frame: VideoFrame, stream: VideoStream) -> tuple[int, int]:
+    aspect = stream.sample_aspect_ratio or Fraction(1)
+    width, height = round(frame.width * aspect) if aspect > 0 else frame.width, frame.height
+    return (height, width) if frame.rotation % 180 else (width, height)
+
+
+def _picture(frame: VideoFrame, size: tuple[int, int], pixels: str) -> VideoFrame:
+    """The frame as it is shown, `size` (width, height), BT.709 limited range when YUV."""
+    source = frame.colorspace
+    if source not in (1, 4, 5, 6, 7, 9):  # not stated: players take BT.709 from 720 lines on, else BT.601
+        source = int(Colorspace.ITU709 if frame.height >= 720 else Colorspace.ITU601)
+    turns = round(frame.rotation / 90) % 4
+    width, height = size if turns % 2 == 0 else size[::-1]
+    colours: dict[str, Any] = {"dst_colorspace": int(Colorspace.ITU709)}
+    if pixels == "yuv420p":
+        colours["dst_color_range"] = int(ColorRange.MPEG)
+    wanted = "rgb24" if turns else pixels
+    picture = frame.reformat(
+        width, height, wanted, src_colorspace=source, interpolation=SCALE, threads=1, **({} if turns else colours)
+    )
+    if not turns:
+        return picture
+    turned = VideoFrame.from_ndarray(np.ascontiguousarray(np.rot90(picture.to_ndarray(), turns)), "rgb24")
+    return turned if pixels == "rgb24" else turned.reformat(format=pixels, interpolation=SCALE, threads=1, **colours)
+
+
+def cut(src: Path, dst: Path, start_s: float, end_s: float, profile: dict[str, Any]) -> CutInfo:
+    """Write [start_s, end_s) of `src` as constant-rate H.264 that browsers play, and measure it in the same pass.
+
+    `profile`: `fps` (frames a second out), `height` (at most; never enlarged), `crf`. The frame shown at i / fps is
+    the source frame nearest to start_s + i / fps. Video only, no metadata, yuv420p, first frame at 0, a keyframe each
+    second, index in front, no reordering, one thread and no CPU-specific code: the same input gives the same bytes.
+    Raises MediaError: those of `probe`, and `truncated` where the wanted time is not in the file.
+    """
+    rate = Fraction(profile["fps"]).limit_denominator(1001)
+    count = round((end_s - start_s) * rate)
+    if count < 1:
+        raise MediaError("too_short", f"a cut of {end_s - start_s:.3f} s holds no frame at {float(rate):g} a second")
+    measure = Measure(float(rate))
+    with _open(src) as (container, stream):
+        reader = _Reader(container, stream)
+        assert reader.now is not None
+        width, height = _even_fit(_shown_size(reader.now[1], stream), profile["height"])
+        shown: tuple[float, VideoFrame] | None = None
+        with _writer(dst) as out:
+            video = _h264(out, rate, width, height, profile["crf"])
+            for i in range(count):
+                target = start_s + float(i / rate)
+                time, frame = reader.nearest(target)
+                if abs(time - target) > MAX_GAP_S:
+                    detail = f"{src.name} has no frame within {MAX_GAP_S:g} s of {target:.2f} s (nearest {time:.2f} s)"
+                    raise MediaError("truncated", detail)
+                if shown is None or shown[0] != time:
+                    shown = time, _picture(frame, (width, height), "yuv420p")
+                picture = shown[1]
+                picture.pts, picture.time_base = i, 1 / rate
+                picture.pict_type = PictureType.NONE  # else the source's keyframes are forced on ours
+                measure.add(np.asarray(picture.to_ndarray()[:height], np.uint8))
+                out.mux(video.encode(picture))
+            out.mux(video.encode(None))
+    _check_cut(dst, count, rate)
+    measures = measure.result() | ({"damaged_packets": float(reader.damaged)} if reader.damaged else {})
+    return CutInfo(count, float(rate), width, height, measures, tuple(measure.hashes))
+
+
+def _even_fit(size: tuple[int, int], height: int) -> tuple[int, int]:
+    scale = min(1.0, height / size[1])
+    return max(2, round(size[0] * scale / 2) * 2), max(2, round(size[1] * scale / 2) * 2)
+
+
+@contextmanager
+def _writer(dst: Path) -> Iterator[OutputContainer]:
+    with av.open(str(dst), "w", format="mp4", options={"movflags": "+faststart", "fflags": "+bitexact"}) as out:
+        yield out
+
+
+def _h264(out: OutputContainer, rate: Fraction, width: int, height: int, crf: int) -> VideoStream:
+    each_second = max(1, round(rate))
+    options = {
+        "preset": "veryfast",
+        "crf": str(crf),
+        "bf": "0",
+        "flags": "+bitexact",
+        "x264-params": f"cpu-independent=1:threads=1:keyint={each_second}:min-keyint={each_second}:scenecut=0",
+    }
+    video = out.add_stream("libx264", rate=rate, options=options)
+    video.width, video.height, video.pix_fmt = width, height, "yuv420p"
+    context = video.codec_context
+    context.time_base = 1 / rate
+    context.thread_count = 1
+    context.colorspace, context.color_range = 1, int(ColorRange.MPEG)
+    context.color_primaries, context.color_trc = int(ColorPrimaries.BT709), int(ColorTrc.BT709)
+    return video
+
+
+def _check_cut(path: Path, count: int, rate: Fraction) -> None:
+    with _open(path) as (container, stream):
+        packets: list[Packet[VideoStream]] = [p for p in container.demux(stream) if p.size]
+        times = [(p.pts or 0) * p.time_base for p in packets]
+        if times != [i / rate for i in range(count)]:
+            detail = f"{path.name}: wrote {len(times)} frames from {float(times[0]):g} s where {count} from 0 were due"
+            raise MediaError("bad_cut", detail)
+
+
+def sample_frames(
+    source: Path | bytes,
+    n: int | None = None,
+    times: Sequence[float] | None = None,
+    size: tuple[int, int] | None = None,
+    max_height: int | None = None,
+) -> tuple[Image, list[float]]:
+    """Frames as uint8 RGB (T, height, width, 3) and their true times in seconds.
+
+    `times` ascending, or `n` moments in the middle of n equal parts; the frame nearest to each. `size` is
+    (width, height) exactly; else the aspect is kept and the height limited to `max_height`. Raises MediaError.
+    """
+    with _open(source) as (container, stream):
+        if times is None:
+            if not n or n < 1:
+                raise ValueError("say n >= 1 or times")
+            ticks = float(stream.duration * (stream.time_base or 0)) if stream.duration else 0.0
+            duration = ticks or (container.duration or 0) / av.time_base
+            times = [(i + 0.5) * duration / n for i in range(n)]
+        reader = _Reader(container, stream)
+        assert reader.now is not None
+        shown = _shown_size(reader.now[1], stream)
+        wanted = size or _even_fit(shown, max_height or shown[1])
+        images: list[Image] = []
+        found: list[float] = []
+        for target in times:
+            time, frame = reader.nearest(target)
+            if not found or found[-1] != time:
+                images.append(np.asarray(_picture(frame, wanted, "rgb24").to_ndarray(), np.uint8))
+            else:
+                images.append(images[-1])
+            found.append(time)
+        return np.stack(images), found
