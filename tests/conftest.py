@@ -40,7 +40,7 @@ def write_video(
     picture: Callable[[int], Any] | None = None,
     **options: str,
 ) -> Path:
-    """A tiny real video whose frame i says i (see `number_of`); `times` gives uneven stamps, `options` go to the muxer."""
+    """A tiny video whose frame i says i (see `number_of`); `times` are uneven stamps, `options` go to the muxer."""
     import av
     import numpy as np
 
