@@ -1,0 +1,175 @@
+"""Footage of ours: rendered dashcam scenes with exact labels, as ordinary mp4 files beside a CSV.
+
+Every scene is rendered three times, as collision, near-collision and normal driving (a triplet), with equal frames up
+to the alert: weather, light, road, cause, partner, drive, trigger and length are balanced over the classes by
+construction, and only what happens afterwards tells them apart. `demo_scene` says what happens, `demo_draw` draws it.
+
+What cannot be at chance, and is not meant to be: the frames between the alert and the time traffic has settled, and
+measures of motion over them (the energy of frame differences).
+
+The encoder looks at no later frame (no B-frames, no lookahead, constant quantiser), so the decoded frames before the
+alert are equal as well.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from fractions import Fraction
+from multiprocessing import get_context
+from pathlib import Path
+
+import av
+from av.codec.context import Flags
+
+from curation.errors import UsageError
+from curation.ids import make_id
+from curation.sources.demo_draw import Planes, frames
+from curation.sources.demo_scene import CLASSES, Scene, simulate
+from curation.types import Progress
+
+VERSION = 1  # of the look: part of the file names, so that footage of another version is never mistaken for this
+SIZE = (168, 112)
+COLUMNS = (
+    "file", "drive", "label", "trigger_s", "alert_s", "event_time_s", "ego_role", "partner", "cause", "weather",
+    "light", "scene", "road",
+)  # fmt: skip
+X264 = {
+    "preset": "veryfast",
+    "qp": "27",
+    "x264-params": "cpu-independent=1:bframes=0:rc-lookahead=0:sync-lookahead=0:mbtree=0:scenecut=0:threads=1",
+}
+
+
+def render(
+    out: Path,
+    *,
+    triplets: int,
+    drives: int,
+    seed: int,
+    size: tuple[int, int] = SIZE,
+    fps: int = 10,
+    progress: Progress | None = None,
+    workers: int = 2,
+) -> Path:
+    """Write `3 * triplets` files to `out/clips/` and `out/manifest.csv` (last); returns the manifest's path.
+
+    The files are a function of the arguments, whatever `workers` is; more triplets change no earlier file. A file that
+    is there is complete (it was renamed into place) and is not rendered again. Times in the manifest are seconds of
+    the file, empty where the class has none; `trigger_s` is there for every file and equal within a triplet.
+    Raises UsageError for counts or a size that make no footage.
+    """
+    if triplets < 1 or drives < 1 or fps < 1:
+        raise UsageError(f"demo footage: triplets={triplets}, drives={drives}, fps={fps}; each must be at least 1")
+    if size[0] % 2 or size[1] % 2 or min(size) < 32:
+        raise UsageError(f"demo footage: size {size[0]}x{size[1]}; both sides must be even and at least 32")
+    clips = out / "clips"
+    clips.mkdir(parents=True, exist_ok=True)
+    jobs = [(clips, seed, n, drives, size, fps) for n in range(triplets)]
+    jobs = [j for j in jobs if not all((clips / name_of(*j[1:], label=c)).exists() for c in CLASSES)]
+    for done, _ in enumerate(_each(jobs, workers), start=triplets - len(jobs) + 1):
+        if progress:
+            progress("render", done, triplets)
+    rows = [
+        _row(simulate(seed, n, label, drives=drives, fps=fps), name_of(seed, n, drives, size, fps, label=label))
+        for n in range(triplets)
+        for label in CLASSES
+    ]
+    manifest = out / "manifest.csv"
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(sorted(rows, key=lambda row: row["file"]))
+    _replace(manifest, text.getvalue().encode())
+    return manifest
+
+
+def name_of(seed: int, triplet: int, drives: int, size: tuple[int, int], fps: int, *, label: str) -> str:
+    """The opaque name of a file: a hash of all it depends on, so its order says nothing about its class."""
+    return make_id("demo", [VERSION, seed, triplet, drives, size, fps, label]).removeprefix("demo1_")[:16] + ".mp4"
+
+
+_Job = tuple[Path, int, int, int, tuple[int, int], int]
+
+
+def _each(jobs: list[_Job], workers: int) -> Iterator[None]:
+    if workers < 2 or len(jobs) < 4:
+        for job in jobs:
+            _triplet(*job)
+            yield
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        running = [pool.submit(_triplet, *job) for job in jobs]
+        try:
+            for future in as_completed(running):
+                future.result()
+                yield
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _triplet(clips: Path, seed: int, triplet: int, drives: int, size: tuple[int, int], fps: int) -> None:
+    """Render what is missing of one triplet; the frames before the alert are drawn once."""
+    before: list[Planes] = []
+    for label in CLASSES:
+        scene = simulate(seed, triplet, label, drives=drives, fps=fps)
+        first = round(scene.alert_s * fps)
+        before = before or [planes for planes, _ in zip(frames(scene, size), range(first), strict=False)]
+        path = clips / name_of(seed, triplet, drives, size, fps, label=label)
+        if not path.exists():
+            _replace(path, encode((*before, *frames(scene, size, first)), size, fps))
+
+
+def encode(planes: Iterable[Planes], size: tuple[int, int], fps: int) -> bytes:
+    """An mp4 of `planes` at a constant rate: H.264, a key frame each second, start 0, no clock inside."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4", options={"fflags": "+bitexact"}) as container:
+        stream = container.add_stream("libx264", rate=fps, options=X264)
+        stream.width, stream.height, stream.pix_fmt = size[0], size[1], "yuv420p"
+        stream.codec_context.gop_size = fps
+        stream.codec_context.thread_count = 1
+        stream.codec_context.flags |= Flags.bitexact
+        for number, data in enumerate(planes):
+            frame = av.VideoFrame(size[0], size[1], "yuv420p")
+            for plane, pixels in zip(frame.planes, data, strict=True):
+                plane.update(_padded(pixels, plane.width, plane.line_size))
+            frame.pts, frame.time_base = number, Fraction(1, fps)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return buffer.getvalue()
+
+
+def _padded(pixels: bytes, width: int, line: int) -> bytes:
+    if width == line:
+        return pixels
+    fill = bytes(line - width)
+    return b"".join(pixels[i : i + width] + fill for i in range(0, len(pixels), width))
+
+
+def _row(scene: Scene, name: str) -> dict[str, str]:
+    happened = scene.label != "normal"
+    return {
+        "file": f"clips/{name}",
+        "drive": scene.drive.key,
+        "label": scene.label,
+        "trigger_s": f"{scene.trigger_s:.2f}",
+        "alert_s": f"{scene.alert_s:.2f}" if happened else "",
+        "event_time_s": f"{scene.event_s:.2f}" if scene.event_s is not None else "",
+        "ego_role": scene.role if happened else "none",
+        "partner": scene.actors[0].kind if happened else "",
+        "cause": scene.cause,
+        "weather": scene.drive.weather,
+        "light": scene.drive.light,
+        "scene": "junction" if scene.junction is not None else "straight",
+        "road": scene.drive.road,
+    }
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write beside, then rename: a file that is there is complete."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    beside.write_bytes(data)
+    beside.replace(path)
