@@ -63,8 +63,7 @@ class TaskPack:
 
     @cached_property
     def template_id(self) -> str:
-        """Covers the ontology too: its phrases are part of what is written."""
-        return make_id("template", [self.template, self.ontology])
+        return make_id("template", self.template)
 
     @cached_property
     def validator(self) -> Any:

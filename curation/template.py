@@ -11,7 +11,6 @@ A template is JSON; everything stands for itself except strings with `{path}` an
     {"$join": NODE, "key": NAME, "with": TEXT}           a list of texts (or of objects, by key) as one text
     {"$let": {NAME: NODE}, "in": NODE}                   names for parts that are used twice; in order
     {"$use": NAME}                                       a node of the template's "defs"
-    {"$add" | "$min" | "$max": [NODE, …]}                seconds, rounded to 2 places
 
 What is left out vanishes from lists, objects and joins. A path that does not exist, or is empty inside a text, is an
 error that names the place. A value put into a text is never looked at again, so `{…}` in metadata stays text.
@@ -20,7 +19,6 @@ error that names the place. A value put into a text is never looked at again, so
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -36,9 +34,6 @@ ARGUMENTS: Final[dict[str, frozenset[str]]] = {
     "$join": frozenset({"key", "with"}),
     "$let": frozenset({"in"}),
     "$use": frozenset(),
-    "$add": frozenset(),
-    "$min": frozenset(),
-    "$max": frozenset(),
 }
 REQUIRED: Final[dict[str, frozenset[str]]] = {
     "$if": frozenset({"then"}),
@@ -46,7 +41,6 @@ REQUIRED: Final[dict[str, frozenset[str]]] = {
     "$for": frozenset({"as", "do"}),
     "$let": frozenset({"in"}),
 }
-ARITHMETIC: Final[dict[str, Callable[[list[float]], float]]] = {"$add": sum, "$min": min, "$max": max}
 VARIABLE = re.compile(r"\{(\^?)([A-Za-z_][\w]*(?:\.\w+)*)\}")
 
 
@@ -95,8 +89,7 @@ def check(node: Any, where: str, defs: dict[str, Any] | None = None, path: str =
         if wrong or missing:
             problem = f"does not take '{min(wrong)}'" if wrong else f"needs '{min(missing)}'"
             raise UsageError(f"{where}: {path}: '{kind}' {problem}; it takes {sorted(ARGUMENTS[kind])}")
-        is_list = kind in ("$choose", *ARITHMETIC)
-        if is_list and not (isinstance(node[kind], list) and node[kind]):
+        if kind == "$choose" and not (isinstance(node[kind], list) and node[kind]):
             raise UsageError(f"{where}: {path}: '{kind}' takes a list of at least one node")
         if kind == "$use" and node[kind] not in defs:
             raise UsageError(f"{where}: {path}: no '{node[kind]}' under \"defs\"; there: {sorted(defs)}")
@@ -176,8 +169,6 @@ def _node(kind: str, node: dict[str, Any], scope: Scope, path: str) -> Any:
         parts = _render(body, scope, path)
         texts = [part[node["key"]] for part in parts] if "key" in node else parts
         return str(node.get("with", " ")).join(texts)
-    if kind in ARITHMETIC:
-        return round(float(ARITHMETIC[kind]([_render(child, scope, f"{path}/{i}") for i, child in enumerate(body)])), 2)
     branch = _branch(kind, node, lookup(body, scope, path))
     return branch if branch is ABSENT else _render(branch, scope, path)
 

@@ -234,7 +234,7 @@ def test_a_broken_pack_is_told_with_its_file(tmp_path: Path, file: str, text: st
 
 def test_packs_of_the_user_by_path_and_parents(tmp_path: Path) -> None:
     copy_of("caption", tmp_path).rename(tmp_path / "headline")
-    assert list(tasks.load_packs(["./headline", "event"], base=tmp_path)) == ["headline", "event"]
+    assert list(tasks.load_packs(["./headline", "event"], base=tmp_path)) == ["event", "headline"]
     with pytest.raises(UsageError, match="no such task pack; ours: caption, cot"):
         tasks.load_packs(["headline"])
     with pytest.raises(UsageError, match="add 'description'"):
