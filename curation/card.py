@@ -44,7 +44,7 @@ def _front(root: Path, info: Json) -> str:
         found = {p.name.rsplit("-", 1)[0] for p in (root / "data" / task).glob("*.parquet")}
         splits = [{"split": s, "path": f"data/{task}/{s}-*.parquet"} for s in info["splits"] if s in found]
         configs.append({"config_name": task, "data_files": splits, **({"default": True} if task == "event" else {})})
-    configs.append({"config_name": "media", "data_files": [{"split": "all", "path": "media/*.parquet"}]})
+    configs.append({"config_name": "media", "data_files": [{"split": "clips", "path": "media/*.parquet"}]})
     front = {
         "pretty_name": info["title"],
         "license": info["licence"],
@@ -92,7 +92,10 @@ def _splits(info: Json) -> str:
         f"and keep their split in every later release.\n\n{_table(['split', 'clips', 'groups', 'classes'], rows)}"
     )
     if info["unknown_drives"]:
-        text += f"\nOf {info['sources']} sources {info['unknown_drives']} have no known drive or upload: each is a group of its own, which may hide a link.\n"
+        text += (
+            f"\nOf {info['sources']} sources {info['unknown_drives']} have no known drive or upload: "
+            "each is a group of its own, which may hide a link.\n"
+        )
     if info["withdrawn"]:
         text += f"\nWithdrawn because a near-duplicate sits in another split: {len(info['withdrawn'])} clips.\n"
     return text
@@ -107,7 +110,8 @@ def _labels(info: Json) -> str:
     text = f"## Labels and their basis\n\n{_table(['task', 'rows', 'basis'], rows)}\n{legend}.\n"
     test = info["test_labels"]
     if test["below_two_raters"]:
-        text += f"\n**Test labels**: {test['below_two_raters']} of {test['n']} rest on fewer than two raters and are not adjudicated.\n"
+        weak = f"{test['below_two_raters']} of {test['n']}"
+        text += f"\n**Test labels**: {weak} rest on fewer than two raters and are not adjudicated.\n"
     return text
 
 
@@ -130,7 +134,8 @@ def _agreement(info: Json) -> str:
         for r in info["agreement"]
     ]
     who = "simulated" if info["simulated"] else "human"
-    text = f"## Agreement ({who} raters)\n\nKrippendorff's alpha; 95 % intervals from a bootstrap clustered by group.\n\n{_table(head, rows)}"
+    how = "Krippendorff's alpha; 95 % intervals from a bootstrap clustered by group."
+    text = f"## Agreement ({who} raters)\n\n{how}\n\n{_table(head, rows)}"
     for gate in info["gate"]:
         text += f"\nGate on {_md(gate['field'])}: **{_md(gate['status'])}**. {_md(gate['message'])}\n"
     return text
@@ -144,7 +149,8 @@ def _probe(info: Json) -> str:
     ]
     if not rows:
         return "## Text-prior probe\n\nNot shown: no closed questions in this release.\n"
-    return f"## Text-prior probe\n\nHow well a classifier that never sees the video picks the answer (folds by group).\n\n{_table(head, rows)}"
+    how = "How well a classifier that never sees the video picks the answer (folds by group)."
+    return f"## Text-prior probe\n\n{how}\n\n{_table(head, rows)}"
 
 
 def _limits(info: Json) -> str:

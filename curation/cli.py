@@ -202,8 +202,8 @@ def init(folder: Path) -> None:
 @JSON
 def status(recipe: Path, as_json: bool) -> None:
     """What the workspace holds and what comes next."""
-    from curation.records import status as look
     from curation.recipe import load_recipe
+    from curation.records import status as look
 
     _show(look(load_recipe(recipe)), as_json)
 
@@ -229,8 +229,8 @@ def show(record_id: str, workspace: Path | None, sheet: Path | None) -> None:
 @JSON
 def verify(recipe: Path | None, release: Path | None, as_json: bool) -> None:
     """Re-hash every record, clip and release file; list what broke."""
-    from curation.records import verify as look
     from curation.recipe import load_recipe
+    from curation.records import verify as look
 
     if (recipe is None) == (release is None):
         raise UsageError("verify takes a RECIPE or --release FOLDER")
@@ -247,8 +247,8 @@ def _decide(kind: str, text: str) -> None:
     @click.option("--reason", required=True)
     @click.option("--who", required=True, help="Who decides.")
     def command(recipe: Path, target: str, reason: str, who: str) -> None:
-        from curation.records import decide
         from curation.recipe import load_recipe
+        from curation.records import decide
 
         click.echo(decide(load_recipe(recipe), kind, target, reason, who))
 

@@ -59,7 +59,7 @@ def sha256_bytes(data: bytes) -> str:
 
 
 def seeded(*parts: Any) -> random.Random:
-    """A random source that depends on `parts` only (run seed, item id, stage), so that adding an item reshuffles no other."""
+    """A random source that depends on `parts` only (run seed, item id, stage), so adding one reshuffles none."""
     return random.Random(hashlib.sha256(canonical_json(parts).encode()).digest())
 
 

@@ -119,7 +119,7 @@ def verify(root: Path | None, release: Path | None) -> Report:
     broken, counts = [], {}
     for name, kind in FACTS.items():
         n = 0
-        for n, row in enumerate(ws.rows(kind), 1):  # noqa: B007
+        for n, row in enumerate(ws.rows(kind), 1):
             broken += _broken_row(ws, kind, row, n)
         counts[name] = n
     for path in sorted((ws.root / "releases").glob(f"*/{MANIFEST}")):

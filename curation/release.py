@@ -25,7 +25,8 @@ MANIFEST = "MANIFEST.sha256"
 
 
 class Release:
-    """One version of a dataset. `media` is where clips that may not be redistributed are found (a workspace's blobs)."""
+    """One version of a dataset. `media` is where clips that may not be redistributed are found (a workspace's
+    blobs)."""
 
     def __init__(self, root: Path, media: Path | None = None) -> None:
         self.root = root

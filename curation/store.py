@@ -67,7 +67,7 @@ class Writer(Generic[R]):
         return record_id in self._ids
 
     def add(self, record: R) -> bool:
-        """Append `record`; False if its id is known already. Raises DataError when the disk is full, leaving no torn line."""
+        """Append `record`; False if its id is known. Raises DataError when the disk is full, leaving no torn line."""
         if record.id in self._ids:
             return False
         line = (dump(record) + "\n").encode()

@@ -1,0 +1,127 @@
+"""validate: drafts → findings. Only reads; a view, recomputed whole.
+
+Pass 1, record by record: the schema, then the rules of `curation.checks`. Pass 2, over the set: copies and biases, and
+the text-prior probe, which asks how far above chance the answers can be picked without the video.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import Any
+
+from curation.checks import Context, check_record, check_set
+from curation.draft import current_drafts
+from curation.probe import probe_closed
+from curation.recipe import Recipe
+from curation.store import Workspace, current_sources, decisions
+from curation.tasks import TaskPack, errors, items, load_packs
+from curation.types import Clip, Draft, Issue, Json, Label, Progress, Report
+
+
+def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Progress | None = None) -> Report:
+    """Write the views `issues` and `probe`. `ok` is false when a finding is as grave as the recipe's `fail_on`."""
+    packs = load_packs(["event", *recipe["tasks"]], recipe.base)
+    labels = ws.labels()
+    drafts = sorted(current_drafts(ws, recipe, labels).values(), key=lambda d: (d.task, d.clip_id))[:limit]
+    events = {x.clip_id: x for x in labels if x.task == "event"}
+    clips, sources = {c.id: c for c in ws.read(Clip)}, current_sources(ws)
+    groups = {row["clip_id"]: row["group"] for row in ws.read_view("groups")}
+    values = {d.id: d.value for d in drafts}
+    found: list[Issue] = []
+    for done, draft in enumerate(drafts):
+        if progress and done % 50 == 0:
+            progress("validate", done, len(drafts))
+        clip = clips[draft.clip_id]
+        parents = {p: values[p] for p in draft.parents if p in values}
+        label = events.get(clip.id)
+        context = Context(
+            packs[draft.task], clip, label.value if label else None, sources[clip.source_id].attributes, parents
+        )
+        found += record_issues(draft, context)
+    found += check_set(drafts, packs, groups)
+    probes = [
+        row
+        for task in recipe["tasks"]
+        if task in packs
+        for row in probe(packs[task], drafts, events, groups, recipe.seed)
+    ]
+    ws.write_view("issues", found)
+    ws.write_view("probe", probes)
+    return _report(ws, recipe, drafts, found, probes)
+
+
+def record_issues(draft: Draft, context: Context) -> list[Issue]:
+    """The findings on one draft: schema faults first; the rules run only on a value of the right shape."""
+    faults = errors(context.pack, draft.value)
+    if faults:
+        return [Issue(draft.id, "schema", e.pointer, "error", f"{e.keyword}: {e.message}", draft.task) for e in faults]
+    return [
+        Issue(draft.id, f.rule, f.pointer, f.severity, f.message, draft.task)
+        for f in check_record(draft.value, context)
+    ]
+
+
+def probe(
+    pack: TaskPack, drafts: list[Draft], events: dict[str, Label], groups: dict[str, str], seed: int
+) -> list[Json]:
+    """One row per family of closed questions of a task, and one for the whole; free texts: can the class be told?"""
+    own = [d for d in drafts if d.task == pack.name and d.clip_id in groups]
+    questions = [q for d in own for q in closed_questions(pack, d, groups[d.clip_id])]
+    rows = []
+    if questions:
+        result = probe_closed(questions, seeds=2, replicates=400)
+        families = {"all": result, **result["by_family"]}
+        rows = [_probe_row(pack.name, family, r) for family, r in families.items()]
+    return rows
+
+
+def closed_questions(pack: TaskPack, draft: Draft, group: str) -> list[Json]:
+    """The items of a draft that offer options, as the probe takes them."""
+    found = []
+    for item_id, item in items(pack, draft.value):
+        options = item.get("options") or []
+        if len(options) > 1 and item.get("answer") in options:
+            place = options.index(item["answer"])
+            family = str(item.get("family", ""))
+            found.append({"id": f"{draft.id}#{item_id}", "question": item["question"], "options": options, "answer": place, "group": group, "family": family})  # fmt: skip
+    return found
+
+
+def _probe_row(task: str, family: str, r: Json) -> Json:
+    low, high = (r["interval"]["low"], r["interval"]["high"]) if r.get("interval") else (None, None)
+    score = {"value": r["accuracy"], "low": low, "high": high}
+    return {"task": task, "family": family, "n": r["n"], "groups": r["groups"], "accuracy": score, "chance": r["chance"],
+            "verdict": r["verdict"], "because": r.get("because", "")}  # fmt: skip
+
+
+def _report(ws: Workspace, recipe: Recipe, drafts: list[Draft], found: list[Issue], probes: list[Json]) -> Report:
+    dismissed = decisions(ws, "dismiss")
+    open_ = [i for i in found if i.id not in dismissed]
+    by_rule: dict[str, Counter[str]] = defaultdict(Counter)
+    prompts = {d.id: (d.task, d.author, d.prompt_id or d.spec.get("template", "")) for d in drafts}
+    for issue in open_:
+        by_rule[f"{issue.severity} {issue.rule}"][" ".join(prompts.get(issue.record_id, ("set", "", "")))] += 1
+    notes = [
+        f"{rule}: {n} in {where.strip()}"
+        for rule, counts in sorted(by_rule.items())
+        for where, n in counts.most_common()
+    ]
+    for row in probes:
+        if row["family"] == "all" or row["verdict"] == "leaks":
+            notes.append(_sentence(row))
+    severities: Any = Counter(i.severity for i in open_)
+    grave = {"error": ("error",), "warning": ("error", "warning"), "never": ()}[recipe["validate"]["fail_on"]]
+    counts = {"drafts": len(drafts), "errors": severities["error"], "warnings": severities["warning"]}
+    return Report("validate", counts, notes, {"probe": probes}, ok=not any(severities[s] for s in grave))
+
+
+def _sentence(row: Json) -> str:
+    score = row["accuracy"]
+    if score["value"] is None:
+        return f"text prior, {row['task']}: not shown ({row['because']})"
+    span = (
+        f"{score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"
+        if score["low"] is not None
+        else f"{score['value']:.3f}"
+    )
+    return f"text prior, {row['task']} {row['family']}: {span} without the video, chance {row['chance']:.3f}, n {row['n']}: {row['verdict']}"

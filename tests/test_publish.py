@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from curation.errors import DataError
+from curation.publish import run
+from curation.recipe import Recipe, load_recipe
+from curation.records import verify
+from curation.release import Release, broken_files, next_version
+from curation.store import Workspace
+from curation.types import Clip, Decision, Event, Label, Source
+
+CLASSES = ("collision", "near_collision", "normal")
+
+
+def value(name: str) -> dict[str, Any]:
+    hit = name != "normal"
+    return {"class": name, "alert_s": 2.0 if hit else None, "event_s": 3.0 if hit else None,
+            "ego_role": "striking" if hit else "none", "partner": "car" if hit else None,
+            "time_basis": "contact" if name == "collision" else "unknown"}  # fmt: skip
+
+
+def recipe_at(folder: Path, **more: Any) -> Recipe:
+    folder.mkdir(parents=True, exist_ok=True)
+    data = {"name": "t", "workspace": ".", "sources": [{"kind": "demo", "triplets": 1, "drives": 1}], "tasks": [], **more}
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(data))
+    return load_recipe(folder / "recipe.yaml")
+
+
+def fill(ws: Workspace, first: int, last: int, *, redistribute: bool = True, simulated: bool = False, basis: str = "agreed") -> None:
+    """A workspace with clips first..last: three classes in turn, four clips a drive, and their labels and groups."""
+    labels = ws.labels()
+    rows = ws.read_view("groups")
+    with ws.writer(Source) as sources, ws.writer(Clip) as clips:
+        for i in range(first, last):
+            media = ws.root / "m"
+            media.write_bytes(f"media {i}".encode())
+            name = CLASSES[i % 3]
+            s = Source("d", str(i), f"{i}.mp4", f"{i:064}", 9.0, 10.0, 4, 4, drive=str(i // 4), events=(Event((name,)),),
+                       attributes={"weather": "rain"}, redistribute=redistribute)  # fmt: skip
+            c = Clip(s.id, "event", 0.0, 6.0, {"fps": 10}, blob=ws.add_blob(media), frames=60, fps=10.0, width=4, height=4)
+            sources.add(s)
+            clips.add(c)
+            labels.append(Label(c.id, "event", value(name), basis, simulated=simulated, raters=3))
+            rows.append({"clip_id": c.id, "group": f"g{i // 4}"})
+    ws.write_view("labels", labels)
+    ws.write_view("groups", rows)
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Recipe:
+    return recipe_at(tmp_path / "a")
+
+
+def publish(recipe: Recipe) -> Release:
+    report = run(Workspace(recipe.workspace), recipe)
+    assert report.ok
+    return Release(Path(report.data["release"]))
+
+
+def test_a_release_holds_what_was_labelled(recipe: Recipe) -> None:
+    ws = Workspace(recipe.workspace)
+    fill(ws, 0, 60)
+    release = publish(recipe)
+    assert (release.version, release.tasks, release.simulated) == ("1.0.0", ["event"], False)
+    rows = release.rows("event")
+    assert {r["clip_id"]: r["value"]["class"] for r in rows} == {x.clip_id: x.value["class"] for x in ws.labels()}
+    assert {r["split"] for r in rows} == {"train", "validation", "test"}
+    row = release.rows("event", "test")[0]
+    assert row["messages"][0]["messages"][1]["content"] == f"<answer>\n{row['value']['class']}\n</answer>"
+    assert row["attributes"] == [{"name": "weather", "value": "rain"}]
+    assert release.video(row["clip_id"]).startswith(b"media")
+    assert not broken_files(release.root)
+    assert verify(recipe.workspace, None).ok
+
+
+def test_groups_do_not_straddle_splits(recipe: Recipe) -> None:
+    fill(Workspace(recipe.workspace), 0, 60)
+    splits: dict[str, set[str]] = {}
+    for row in publish(recipe).rows("event"):
+        splits.setdefault(row["group"], set()).add(row["split"])
+    assert len(splits) == 15
+    assert all(len(s) == 1 for s in splits.values())
+
+
+def test_same_facts_same_bytes_in_another_place(tmp_path: Path) -> None:
+    roots = []
+    for name in ("a", "b"):
+        recipe = recipe_at(tmp_path / name)
+        fill(Workspace(recipe.workspace), 0, 30)
+        roots.append(publish(recipe).root)
+    assert subprocess.run(["diff", "-r", *map(str, roots)], capture_output=True).returncode == 0
+
+
+def test_unchanged_means_no_release_and_a_change_the_next_version(recipe: Recipe) -> None:
+    ws = Workspace(recipe.workspace)
+    fill(ws, 0, 30)
+    first = publish(recipe)
+    assert run(ws, recipe).counts == {"unchanged": 1}
+    fill(ws, 30, 45)
+    second = publish(recipe)
+    assert second.version == "1.1.0"
+    assert second.info["parent"] == {"version": "1.0.0", "id": first.id}
+    before = {r["clip_id"]: r["split"] for r in first.rows("event")}
+    after = {r["clip_id"]: r["split"] for r in second.rows("event")}
+    assert {c: after[c] for c in before} == before
+    for split in ("train", "validation", "test"):  # the parent's rows first, in its order
+        old = [r["clip_id"] for r in first.rows("event", split)]
+        assert [r["clip_id"] for r in second.rows("event", split)][: len(old)] == old
+    labels = ws.labels()
+    ws.write_view("labels", [*labels[:-1], Label(labels[-1].clip_id, "event", value("collision"), "adjudicated", raters=3)])
+    assert publish(recipe).version == "1.1.1"
+
+
+def test_yanked_sources_leave_and_never_come_back_into_another_split(recipe: Recipe) -> None:
+    ws = Workspace(recipe.workspace)
+    fill(ws, 0, 30)
+    first = publish(recipe)
+    gone = next(ws.read(Source))
+    with ws.writer(Decision) as out:
+        out.add(Decision(gone.id, "yank", "wrong", "me"))
+    second = publish(recipe)
+    assert len(second.rows("event")) == len(first.rows("event")) - 1
+    assert (second.root / "splits.jsonl").read_text().count("\n") == 30
+
+
+def test_media_that_may_not_be_redistributed_stays_home(recipe: Recipe) -> None:
+    ws = Workspace(recipe.workspace)
+    fill(ws, 0, 12, redistribute=False)
+    release = publish(recipe)
+    clip = release.rows("event")[0]["clip_id"]
+    with pytest.raises(DataError, match="may not be redistributed"):
+        release.video(clip)
+    assert b"media" not in b"".join(p.read_bytes() for p in (release.root / "media").iterdir()).replace(b"/media", b"")
+    mine = Release(release.root, ws.root / "blobs")
+    assert mine.video(clip).startswith(b"media")
+    assert mine.clips[clip]["source_sha256"]
+
+
+def test_other_bytes_than_the_released_are_refused(recipe: Recipe) -> None:
+    ws = Workspace(recipe.workspace)
+    fill(ws, 0, 12, redistribute=False)
+    release = Release(publish(recipe).root, ws.root / "blobs")
+    clip = release.rows("event")[0]["clip_id"]
+    ws.blob(release.clips[clip]["blob"]).write_bytes(b"other")
+    with pytest.raises(DataError, match="hash differs"):
+        release.video(clip)
+    assert not verify(recipe.workspace, None).ok
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_datasets_loads_it_as_it_says(recipe: Recipe, tmp_path: Path) -> None:
+    from datasets import Video, load_dataset
+
+    fill(Workspace(recipe.workspace), 0, 60)
+    release = publish(recipe)
+    loaded = load_dataset(str(release.root), cache_dir=str(tmp_path / "cache"))
+    assert {s: loaded[s].num_rows for s in loaded} == {s: len(release.rows("event", s)) for s in ("train", "validation", "test")}
+    assert loaded["test"][0]["value"] == release.rows("event", "test")[0]["value"]
+    media = load_dataset(str(release.root), "media", cache_dir=str(tmp_path / "cache"))["clips"]
+    rows = media.cast_column("video", Video(decode=False))
+    assert rows[0]["video"]["bytes"] == release.video(rows[0]["clip_id"])
+
+
+def test_simulated_and_weak_test_labels_are_said(recipe: Recipe) -> None:
+    ws = Workspace(recipe.workspace)
+    fill(ws, 0, 60, simulated=True)
+    release = publish(recipe)
+    card = (release.root / "README.md").read_text()
+    assert release.simulated
+    assert "Simulated raters" in card
+    assert "fewer than two raters" not in card
+
+
+def test_an_incomplete_release_is_none(recipe: Recipe) -> None:
+    fill(Workspace(recipe.workspace), 0, 12)
+    release = publish(recipe)
+    (release.root / "MANIFEST.sha256").unlink()
+    with pytest.raises(DataError, match="not a complete release"):
+        Release(release.root)
+    assert publish(recipe).version == "1.0.0"
+
+
+def test_a_touched_file_is_named(recipe: Recipe) -> None:
+    fill(Workspace(recipe.workspace), 0, 12)
+    root = publish(recipe).root
+    (root / "splits.jsonl").write_text("")
+    (root / "extra").write_text("")
+    assert [line.rsplit("/", 1)[1] for line in broken_files(root)] == ["extra: not in the manifest", "splits.jsonl: changed"]
+
+
+def test_hostile_text_cannot_leave_its_place_in_the_card(tmp_path: Path) -> None:
+    recipe = recipe_at(tmp_path, publish={"title": "<script>alert(1)</script> | # x\n---\nlicense: mit"})
+    fill(Workspace(recipe.workspace), 0, 12)
+    card = (publish(recipe).root / "README.md").read_text()
+    front, body = card.removeprefix("---\n").split("\n---\n", 1)
+    assert yaml.safe_load(front)["license"] == "other"
+    assert "<script>" not in body
+
+
+def test_versions() -> None:
+    assert next_version(None, "patch") == "1.0.0"
