@@ -68,9 +68,7 @@ def _intro(info: Json) -> str:
         lines.append(
             "\n> **Simulated raters.** The reviews behind these labels were made by a program that imitates raters"
         )
-        lines.append(
-            "> with known error rates. They say nothing about human agreement, and this release must not be pushed to a Hub."
-        )
+        lines.append("> with known error rates. They say nothing about human agreement; never push this to a Hub.")
     if info["parent"]:
         lines.append(f"\nParent: `{info['parent']['version']}` (`{info['parent']['id']}`).")
     return "\n".join(lines) + "\n"
@@ -88,8 +86,8 @@ def _splits(info: Json) -> str:
         for name, s in info["splits"].items()
     ]
     text = (
-        "## Splits\n\nWhole groups (drive, else upload, else source, joined by near-duplicate links) are assigned once, "
-        f"and keep their split in every later release.\n\n{_table(['split', 'clips', 'groups', 'classes'], rows)}"
+        "## Splits\n\nWhole groups (drive, else upload, else source, joined by near-duplicate links) are assigned "
+        f"once and keep their split in every later release.\n\n{_table(['split', 'clips', 'groups', 'classes'], rows)}"
     )
     if info["unknown_drives"]:
         text += (
@@ -157,7 +155,7 @@ def _limits(info: Json) -> str:
     lines = ["## Limits\n"]
     if info["not_redistributed"]:
         lines.append(
-            f"- Media of {info['not_redistributed']} clips may not be redistributed: `media` names their source by hash and the cut by times."
+            f"- Media of {info['not_redistributed']} clips may not be redistributed: source hash and times are given."
         )
     if info["issues"]:
         lines.append("- Findings of validation: " + ", ".join(f"{_md(k)} {n}" for k, n in info["issues"].items()) + ".")

@@ -83,15 +83,16 @@ def closed_questions(pack: TaskPack, draft: Draft, group: str) -> list[Json]:
         if len(options) > 1 and item.get("answer") in options:
             place = options.index(item["answer"])
             family = str(item.get("family", ""))
-            found.append({"id": f"{draft.id}#{item_id}", "question": item["question"], "options": options, "answer": place, "group": group, "family": family})  # fmt: skip
+            where = {"id": f"{draft.id}#{item_id}", "group": group, "family": family}
+            found.append({**where, "question": item["question"], "options": options, "answer": place})
     return found
 
 
 def _probe_row(task: str, family: str, r: Json) -> Json:
     low, high = (r["interval"]["low"], r["interval"]["high"]) if r.get("interval") else (None, None)
     score = {"value": r["accuracy"], "low": low, "high": high}
-    return {"task": task, "family": family, "n": r["n"], "groups": r["groups"], "accuracy": score, "chance": r["chance"],
-            "verdict": r["verdict"], "because": r.get("because", "")}  # fmt: skip
+    told = {key: r[key] for key in ("n", "groups", "chance", "verdict")}
+    return {"task": task, "family": family, "accuracy": score, **told, "because": r.get("because", "")}
 
 
 def _report(ws: Workspace, recipe: Recipe, drafts: list[Draft], found: list[Issue], probes: list[Json]) -> Report:
@@ -116,12 +117,8 @@ def _report(ws: Workspace, recipe: Recipe, drafts: list[Draft], found: list[Issu
 
 
 def _sentence(row: Json) -> str:
-    score = row["accuracy"]
+    score, what = row["accuracy"], f"text prior, {row['task']} {row['family']}"
     if score["value"] is None:
-        return f"text prior, {row['task']}: not shown ({row['because']})"
-    span = (
-        f"{score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"
-        if score["low"] is not None
-        else f"{score['value']:.3f}"
-    )
-    return f"text prior, {row['task']} {row['family']}: {span} without the video, chance {row['chance']:.3f}, n {row['n']}: {row['verdict']}"
+        return f"{what}: not shown ({row['because']})"
+    span = f"{score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"
+    return f"{what}: {span} without the video, chance {row['chance']:.3f}, n {row['n']}: {row['verdict']}"
