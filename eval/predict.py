@@ -1,0 +1,302 @@
+"""Predictions of a model on a release's clips, with the arms that tell seeing from guessing.
+
+The score of a class is the log-likelihood of the whole answer that names it, under the answer-only prompt and through
+the code that trained it. Answers differ in length and a model may prefer one word for its sound, so scores are
+calibrated per arm on the validation split: p = softmax(a * log-likelihood + b), the bias-corrected temperature scaling
+of Alexandari et al. 2020 (arXiv 1901.06852). The decision is the most probable class. Test is never used to choose.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curation.errors import DataError, UsageError
+from curation.ids import make_id, seeded, sha256_file
+from curation.release import Release
+from curation.types import Json, Progress, Report
+from finetune import vlm
+from finetune.data import FrameStore
+from finetune.vlm import Frames, torch
+
+ARMS = ("full", "blind", "first_frame", "last_frame", "shuffled")
+DEFAULTS: Json = {
+    "task": "event",
+    "field": "class",  # of the task's value: what is predicted
+    "style": "answer",  # the conversation whose prompt is asked
+    "arms": list(ARMS),
+    "frames": 16,
+    "size": [84, 56],
+    "batch_size": 48,  # answers scored at once
+    "calibrate": "validation",  # the split that calibrates; null leaves the likelihoods as they are
+    "think": 0,  # so many clips also get a written answer under the "cot" prompt
+    "revision": None,
+    "precision": "auto",
+    "device": "auto",
+    "seed": 0,
+    "cache": None,  # folder of decoded frames; by default beside the predictions
+}
+Array = NDArray[np.float64]
+
+
+def run(
+    release: Release,
+    model_dir: str | Path,
+    config: Json,
+    out: Path,
+    split: str = "test",
+    progress: Progress | None = None,
+) -> Report:
+    """Write predictions of `split` to `out` (JSONL, one row per clip and arm), after a kill going on where it stopped.
+
+    Row: clip_id, group, arm, truth, pred, scores {class: probability}, slice. Beside it, `<out>.raw.jsonl` holds the
+    log-likelihoods and `scored.jsonl` one line for each time a model was scored on a split. Raises UsageError for
+    unknown arms or keys and DataError for a release without what is asked.
+    """
+    unknown = sorted(set(config) - set(DEFAULTS)) + sorted(set(config.get("arms", [])) - set(ARMS))
+    if unknown:
+        raise UsageError(f"eval: unknown {unknown[0]!r}; keys are {', '.join(DEFAULTS)}, arms {', '.join(ARMS)}")
+    config = {**DEFAULTS, **config}
+    rows = {name: _rows(release, config, name) for name in dict.fromkeys((split, config["calibrate"])) if name}
+    classes, around = _answers(release, config)
+    model, processor = vlm.load(model_dir, config["revision"], device=config["device"], dtype=config["precision"])
+    key = make_id("scores", [release.id, _weights(model_dir), config, classes])
+    out.parent.mkdir(parents=True, exist_ok=True)
+    frames = FrameStore(
+        release, config["frames"], tuple(config["size"]), Path(config["cache"] or out.parent / "frames")
+    )
+    known = _Known(out.with_suffix(".raw.jsonl"), key)
+    scorer = _Scorer(model, vlm.Encoder(processor, budget=0), classes, around)
+    for name, wanted in rows.items():
+        _score_arms(scorer, frames, wanted, config, known, name, progress)
+    predictions, calibration = [], {}
+    for arm in config["arms"]:
+        scale, bias = 1.0, np.asarray(np.zeros(len(classes)))
+        fitted = rows.get(config["calibrate"] or "", [])
+        if fitted:
+            truth = np.array([classes.index(r["truth"]) for r in fitted])
+            scale, bias = calibrate(
+                np.array([known.values[config["calibrate"], arm, r["clip_id"]] for r in fitted]), truth
+            )
+        calibration[arm] = {"scale": scale, "bias": dict(zip(classes, bias.tolist(), strict=True)), "n": len(fitted)}
+        for row in rows[split]:
+            p = softmax(scale * np.array(known.values[split, arm, row["clip_id"]]) + bias)
+            predictions.append(
+                {
+                    **{k: row[k] for k in ("clip_id", "group", "truth", "slice")},
+                    "arm": arm,
+                    "pred": classes[int(p.argmax())],
+                    "scores": {c: round(float(x), 6) for c, x in zip(classes, p, strict=True)},
+                }
+            )
+    _write(out, predictions)
+    times = _count(
+        out.parent / "scored.jsonl", {"release": release.id, "split": split, "key": key, "model": str(model_dir)}
+    )
+    data: Json = {"key": key, "classes": classes, "calibration": calibration, "scored": times}
+    if config["think"]:
+        data["thoughts"] = think(scorer, frames, release, config, split)
+    notes = [f"{split} of this release was scored {times} time{'s' if times > 1 else ''} from this folder"]
+    if not config["calibrate"]:
+        notes.append("scores are not calibrated: answers of unequal length are not comparable")
+    return Report("predict", {"clips": len(rows[split]), "arms": len(config["arms"])}, notes, data)
+
+
+def _rows(release: Release, config: Json, split: str) -> list[Json]:
+    """What is asked of each clip of a split, with its truth."""
+    out = []
+    for row in release.rows(config["task"], split):
+        talks = [t for t in row["messages"] if t["style"] == config["style"]]
+        truth = row["value"].get(config["field"])
+        if talks and truth is not None:
+            turns = [{"role": t["role"], "content": t["content"]} for t in talks[0]["messages"]]
+            out.append({**row, "truth": truth, "prompt": turns[:-1], "answer": turns[-1]["content"]})
+    if not out:
+        raise DataError(
+            f"{release.root}: no {config['style']!r} conversations of {config['task']!r} in split {split!r}"
+        )
+    return out
+
+
+def _answers(release: Release, config: Json) -> tuple[list[str], tuple[str, str]]:
+    """The classes, and what stands before and after a class in an answer: both from the training split only."""
+    rows = _rows(release, config, "train")
+    before, found, after = rows[0]["answer"].partition(rows[0]["truth"])
+    if not found:
+        raise DataError(f"clip {rows[0]['clip_id']}: its answer does not name its {config['field']}")
+    return sorted({r["truth"] for r in rows}), (before, after)
+
+
+def _weights(model_dir: str | Path) -> Any:
+    """What identifies a model: its weights' hashes, or its hub id."""
+    found = {p.name: sha256_file(p) for p in sorted(Path(model_dir).glob("*.safetensors"))}
+    return found or str(model_dir)
+
+
+# --- arms ---
+
+
+def shown(frames: Frames, arm: str, clip_id: str, seed: int = 0) -> Frames | None:
+    """What an arm lets the model see of `frames` (time, height, width, 3); None is nothing at all.
+
+    First and last frame stand still for the length of the clip, so that only what moves is taken away.
+    """
+    if arm == "blind":
+        return None
+    if arm == "shuffled":
+        order = list(range(len(frames)))
+        seeded(seed, "shuffled", clip_id).shuffle(order)
+        return frames[order]
+    if arm in ("first_frame", "last_frame"):
+        return np.repeat(frames[:1] if arm == "first_frame" else frames[-1:], len(frames), axis=0)
+    return frames
+
+
+class _Known:
+    """Log-likelihoods by (split, arm, clip), kept in a file line by line; lines of another key are not ours."""
+
+    def __init__(self, path: Path, key: str) -> None:
+        self.path, self.key = path, key
+        self.values: dict[tuple[str, str, str], list[float]] = {}
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        for line in text.splitlines(keepends=True):
+            if line.endswith("\n"):  # the last line may be torn
+                row = json.loads(line)
+                if row["key"] == key:
+                    self.values[row["split"], row["arm"], row["clip_id"]] = row["loglik"]
+        if text and not text.endswith("\n"):
+            path.write_text(text[: text.rfind("\n") + 1], encoding="utf-8")
+
+    def add(self, split: str, arm: str, scored: Iterable[tuple[str, list[float]]]) -> None:
+        lines = []
+        for clip_id, loglik in scored:
+            self.values[split, arm, clip_id] = loglik
+            lines.append({"key": self.key, "split": split, "arm": arm, "clip_id": clip_id, "loglik": loglik})
+        with self.path.open("a", encoding="utf-8") as f:
+            f.write("".join(json.dumps(line) + "\n" for line in lines))
+
+
+class _Scorer:
+    """Log-likelihoods of the classes' answers."""
+
+    def __init__(self, model: Any, encoder: vlm.Encoder, classes: Sequence[str], around: tuple[str, str]) -> None:
+        self.model, self.encoder, self.classes = model, encoder, classes
+        self.completions = [around[0] + c + around[1] for c in classes]
+
+    def __call__(self, prompts: Sequence[vlm.Tensors]) -> list[list[float]]:
+        rows = [self.encoder.complete(p, text) for p in prompts for text in self.completions]
+        with torch.inference_mode():
+            batch = vlm.collate(rows, self.encoder.processor.tokenizer.pad_token_id)
+            nll, _ = vlm.completion_loss(self.model, vlm.to_device(batch, self.model.device))
+        return (-nll.double()).view(len(prompts), len(self.completions)).cpu().tolist()  # type: ignore[no-any-return]
+
+
+def _score_arms(
+    scorer: _Scorer,
+    store: FrameStore,
+    rows: list[Json],
+    config: Json,
+    known: _Known,
+    split: str,
+    progress: Progress | None,
+) -> None:
+    size = max(1, config["batch_size"] // len(scorer.classes))
+    for arm in config["arms"]:
+        todo = [r for r in rows if (split, arm, r["clip_id"]) not in known.values]
+        for at in range(0, len(todo), size):
+            part = todo[at : at + size]
+            prompts = []
+            for row in part:
+                frames, fps = store.get(row["clip_id"])
+                seen = shown(frames, arm, row["clip_id"], config["seed"])
+                prompts.append(scorer.encoder.prompt(row["prompt"], f"{arm} {row['clip_id']}", seen, fps))
+            known.add(split, arm, zip([r["clip_id"] for r in part], scorer(prompts), strict=True))
+            if progress:
+                progress(f"eval, {split}, {arm}", at + len(part), len(todo))
+
+
+# --- calibration ---
+
+
+def softmax(x: Array) -> Array:
+    """Along the last axis."""
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return np.asarray(e / e.sum(-1, keepdims=True))
+
+
+def calibrate(loglik: Array, truth: NDArray[np.int64]) -> tuple[float, Array]:
+    """Scale a >= 0 and class biases b (sum 0) that maximise the likelihood of `truth` (n,) given `loglik` (n, classes).
+
+    Weak normal priors (log a around 0, b around equal mean scores) keep them finite when the classes separate.
+    """
+    centred = torch.from_numpy(loglik - loglik.mean(-1, keepdims=True))
+    right = torch.from_numpy(truth)
+    start = -centred.mean(0)
+    log_scale = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    shift = torch.zeros_like(start, requires_grad=True)
+    newton = torch.optim.LBFGS([log_scale, shift], max_iter=200, line_search_fn="strong_wolfe")
+
+    def loss() -> Any:
+        newton.zero_grad()
+        logits = log_scale.exp() * (centred + start) + shift
+        total = torch.nn.functional.cross_entropy(logits, right, reduction="sum")
+        total = total + (log_scale**2 + (shift**2).sum()) / 8
+        total.backward()
+        return total
+
+    newton.step(loss)
+    scale = log_scale.detach().exp()
+    bias = scale * start + shift.detach()
+    return float(scale), (bias - bias.mean()).numpy()
+
+
+# --- reasoning ---
+
+
+def think(scorer: _Scorer, store: FrameStore, release: Release, config: Json, split: str) -> list[Json]:
+    """What the model writes for the first clips of `split` under the "cot" prompt: {clip_id, think, answer, text}."""
+    encoder, out = scorer.encoder, []
+    for row in release.rows("cot", split)[: config["think"]]:
+        talk = next(t for t in row["messages"] if t["style"] == "cot")
+        frames, fps = store.get(row["clip_id"])
+        prompt = encoder.prompt(talk["messages"][:-1], f"full {row['clip_id']}", frames, fps)
+        with torch.inference_mode():
+            ids = scorer.model.generate(
+                **vlm.to_device(prompt, scorer.model.device), max_new_tokens=512, do_sample=False, use_cache=True
+            )
+        text = encoder.processor.tokenizer.decode(ids[0, prompt["input_ids"].shape[1] :], skip_special_tokens=True)
+        out.append({"clip_id": row["clip_id"], **parse(text), "text": text})
+    return out
+
+
+def parse(text: str) -> dict[str, str | None]:
+    """The parts of ``<think>…</think><answer>…</answer>``; what is not there is None."""
+
+    def part(tag: str) -> str | None:
+        _, opened, rest = text.partition(f"<{tag}>")
+        inside, closed, _ = rest.partition(f"</{tag}>")
+        return inside.strip() if opened and closed else None
+
+    return {"think": part("think"), "answer": part("answer")}
+
+
+def _write(path: Path, rows: list[Json]) -> None:
+    beside = path.with_suffix(".tmp")
+    beside.write_text("".join(json.dumps(r, sort_keys=True) + "\n" for r in rows), encoding="utf-8")
+    beside.replace(path)
+
+
+def _count(path: Path, entry: Json) -> int:
+    """Note that a split was scored; how often it was, this time included. The same model and config count once."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    seen = [json.loads(line) for line in lines]
+    if entry not in seen:
+        seen.append(entry)
+        with path.open("a", encoding="utf-8") as f:
+            f.write(json.dumps(entry, sort_keys=True) + "\n")
+    return sum(e["release"] == entry["release"] and e["split"] == entry["split"] for e in seen)

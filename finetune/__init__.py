@@ -1,0 +1,1 @@
+"""A release at a revision becomes an adapter or a checkpoint."""

@@ -1,0 +1,339 @@
+"""Fine-tuning: a release at a revision becomes a checkpoint or an adapter.
+
+out/base/           the random-weight model, when the config asks for "tiny"
+out/checkpoint-N/   where to go on after a kill; removed when done
+out/model/          weights (safetensors) and processor; for LoRA the adapter
+out/train.json      the run log; written last, so its presence means complete
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from curation.errors import DataError, UsageError
+from curation.ids import make_id, sha256_file
+from curation.release import Release
+from curation.types import Json, Progress, Report
+from finetune import tiny, vlm
+from finetune.data import Example, FrameStore, epochs, examples
+from finetune.vlm import torch
+
+DEFAULTS: Json = {
+    "model": "tiny",  # or a folder, or a hub id
+    "revision": None,  # of the model on the hub
+    "tiny": {},  # sizes, see finetune.tiny.build
+    "tasks": {"event": 1.0, "cot": 1.0},  # how often an epoch shows each task's conversations
+    "frames": 16,
+    "size": [84, 56],  # width, height in pixels
+    "max_steps": None,  # deterministic by seed; or
+    "max_seconds": None,  # a time budget: the schedule follows the clock, so a slow machine completes it too
+    "batch_size": 16,
+    "micro_batch": None,  # rows on the device at once; gradients are accumulated
+    "lr": 2e-3,
+    "warmup": 0.05,  # share of the run
+    "weight_decay": 0.01,
+    "clip_norm": 1.0,
+    "lora": None,  # {"r": 32, "alpha": 32, "dropout": 0.0}; none is full fine-tuning
+    "freeze_vision": False,
+    "flips": False,
+    "seed": 0,
+    "precision": "auto",  # float32 on CPU, else bfloat16 where it loses nothing that matters
+    "gradient_checkpointing": False,
+    "device": "auto",
+    "checkpoint_s": 60.0,
+}
+VISION = ("visual", "vision_tower", "vision_model")  # how families name what sees
+
+
+@dataclass
+class State:
+    """Where a run is."""
+
+    step: int = 0
+    seconds: float = 0.0  # of training, over all attempts
+    losses: list[float] = field(default_factory=list)  # mean per completion token, one per step
+
+
+def run(release: Release, config: Json, out: Path, progress: Progress | None = None) -> Report:
+    """Fine-tune on the release's training split and write `out`; after a kill the same call goes on.
+
+    `config`: see `DEFAULTS`. With `max_steps` alone the result depends on the inputs only. Raises UsageError for a
+    config that makes no sense and DataError for a release or model that cannot be used.
+    """
+    config = checked(config)
+    key = make_id("train", [release.id, {k: v for k, v in config.items() if k != "checkpoint_s"}])
+    log = out / "train.json"
+    if log.is_file():
+        said: Json = json.loads(log.read_text(encoding="utf-8"))
+        if said["key"] == key:
+            return _report(said)
+        log.unlink()  # what follows is not what it tells of
+    out.mkdir(parents=True, exist_ok=True)
+    items = examples(release, config["tasks"], "train")
+    base = _base(config, items, out)
+    model, processor = _model(base, config)
+    trainer = _Trainer(model, _optimizer(model, config), config, key, out, processor.tokenizer.pad_token_id)
+    trainer.resume()
+    frames = FrameStore(release, config["frames"], tuple(config["size"]), out / "frames")
+    trainer.train(_batches(items, config, frames, processor, trainer.state.step), progress)
+    model.save_pretrained(out / "model", safe_serialization=True)
+    processor.save_pretrained(out / "model")
+    said = _log(release, config, key, base, items, model, trainer.state, out)
+    beside = log.with_suffix(".tmp")
+    beside.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+    beside.replace(log)
+    for old in _checkpoints(out):
+        shutil.rmtree(old)
+    return _report(said)
+
+
+def checked(config: Json) -> Json:
+    """`config` with the defaults filled in. Raises UsageError for unknown keys and missing budgets."""
+    unknown = sorted(set(config) - set(DEFAULTS))
+    if unknown:
+        raise UsageError(f"finetune: unknown key {unknown[0]!r}; known are {', '.join(DEFAULTS)}")
+    full = {**DEFAULTS, **config}
+    if not isinstance(full["tasks"], dict):
+        full["tasks"] = dict.fromkeys(full["tasks"], 1.0)
+    if not (full["max_steps"] or full["max_seconds"]):
+        raise UsageError(
+            "finetune: say how long to train: max_steps or max_seconds (of both, the first reached ends it)"
+        )
+    if full["batch_size"] < 1 or full["frames"] < 1:
+        raise UsageError("finetune: batch_size and frames are at least 1")
+    return full
+
+
+def _base(config: Json, items: list[Example], out: Path) -> str:
+    if config["model"] != "tiny":
+        return str(config["model"])
+    folder = out / "base"
+    shutil.rmtree(folder, ignore_errors=True)
+    texts = [m["content"] for e in items for m in e.messages]
+    return str(tiny.build(folder, texts, config["seed"], **config["tiny"]))
+
+
+def _model(base: str, config: Json) -> tuple[Any, Any]:
+    """The model, what is to be trained of it in float32 and the rest frozen, and its processor."""
+    lora = config["lora"]
+    dtype = "float32" if lora is None else config["precision"]
+    model, processor = vlm.load(base, config["revision"], device=config["device"], dtype=dtype)
+    torch.manual_seed(config["seed"])
+    if lora is not None:
+        from peft import LoraConfig, get_peft_model
+
+        adapter = LoraConfig(
+            r=lora["r"],
+            lora_alpha=lora["alpha"],
+            lora_dropout=lora.get("dropout", 0.0),
+            target_modules="all-linear",
+            exclude_modules=rf".*({'|'.join(VISION)}).*" if config["freeze_vision"] else None,
+            task_type="CAUSAL_LM",
+            revision=config["revision"],
+        )
+        model = get_peft_model(model, adapter)
+    elif config["freeze_vision"]:
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(not any(part in name for part in VISION))
+    if config["gradient_checkpointing"]:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    return model.train(), processor
+
+
+def _batches(
+    items: list[Example], config: Json, store: FrameStore, processor: Any, skip: int
+) -> Iterator[list[vlm.Tensors]]:
+    """Batches without end, encoded; the first `skip` are passed over without decoding anything."""
+    encoder = vlm.Encoder(processor)
+    stream = epochs(items, config["tasks"], config["seed"], flips=config["flips"])
+    stream = islice(stream, skip * config["batch_size"], None)
+    while True:
+        rows = []
+        for e in islice(stream, config["batch_size"]):
+            frames, fps = store.get(e.clip_id)
+            shown = frames[:, :, ::-1] if e.flip else frames
+            prompt = encoder.prompt(e.prompt, f"{e.clip_id} {e.flip}", shown, fps)
+            rows.append(encoder.complete(prompt, e.completion))
+        yield rows
+
+
+def _optimizer(model: Any, config: Json) -> Any:
+    trained = [p for _, p in _trained(model)]
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": config["weight_decay"]},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config["lr"], betas=(0.9, 0.98))
+
+
+def _trained(model: Any) -> list[tuple[str, Any]]:
+    return [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+
+
+def schedule(done: float, warmup: float) -> float:
+    """Factor of the learning rate when `done` (0 to 1) of the run is over: linear warm-up, then cosine to 0."""
+    if done < warmup:
+        return done / warmup
+    return 0.5 + 0.5 * math.cos(math.pi * min(1.0, (done - warmup) / max(1e-9, 1 - warmup)))
+
+
+@dataclass
+class _Trainer:
+    model: Any
+    optimizer: Any
+    config: Json
+    key: str
+    out: Path
+    pad_id: int
+    state: State = field(default_factory=State)
+
+    def train(self, batches: Iterator[list[vlm.Tensors]], progress: Progress | None) -> None:
+        """Until the steps or the seconds are used up. Raises DataError when the loss is no number any more."""
+        state, config = self.state, self.config
+        began = time.monotonic() - state.seconds
+        saved = state.seconds
+        while (done := self.done()) < 1:
+            if state.seconds - saved > config["checkpoint_s"]:
+                self.save()
+                saved = state.seconds
+            # dropout draws by step, so that a resumed run goes the way of an undisturbed one
+            torch.manual_seed(config["seed"] * 1_000_003 + state.step)
+            factor = schedule(self.done(state.step + 1) if not config["max_seconds"] else done, config["warmup"])
+            for group in self.optimizer.param_groups:
+                group["lr"] = config["lr"] * factor
+            loss = self.backward(next(batches))
+            if not math.isfinite(loss):
+                raise DataError(f"training diverged at step {state.step}; lower the learning rate ({config['lr']:g})")
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), config["clip_norm"])
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
+            state.losses.append(round(loss, 5))
+            state.step += 1
+            state.seconds = time.monotonic() - began
+            if progress:
+                progress(f"finetune, loss {loss:.3f}", int(1000 * min(1.0, self.done())), 1000)
+
+    def done(self, step: int | None = None) -> float:
+        """Share of the run that is over: of the steps or of the seconds, whichever is farther."""
+        steps, seconds = self.config["max_steps"], self.config["max_seconds"]
+        at = self.state.step if step is None else step
+        return max(at / steps if steps else 0.0, self.state.seconds / seconds if seconds else 0.0)
+
+    def backward(self, rows: list[vlm.Tensors]) -> float:
+        """Gradients of the mean over rows of each row's mean loss per completion token; returns that mean."""
+        device = next(self.model.parameters()).device
+        half = self.config["precision"] != "float32" and device.type != "cpu"
+        size = self.config["micro_batch"] or len(rows)
+        total = 0.0
+        for at in range(0, len(rows), size):
+            batch = vlm.to_device(vlm.collate(rows[at : at + size], self.pad_id), device)
+            with torch.autocast(device.type, torch.bfloat16, enabled=half):
+                nll, tokens = vlm.completion_loss(self.model, batch)
+            loss = (nll / tokens).sum() / len(rows)
+            loss.backward()
+            total += float(loss.detach())
+        return total
+
+    def save(self) -> None:
+        """A checkpoint: tensors as safetensors, numbers as JSON. The folder counts once it has its name."""
+        from safetensors.torch import save_file
+
+        old = _checkpoints(self.out)
+        beside = self.out / f"checkpoint-{self.state.step}.{os.getpid()}.tmp"
+        beside.mkdir(parents=True)
+        save_file({n: p.detach().contiguous() for n, p in _trained(self.model)}, beside / "model.safetensors")
+        moments = {
+            f"{what}|{name}": value.contiguous()
+            for name, parameter in _trained(self.model)
+            for what, value in self.optimizer.state[parameter].items()
+        }
+        save_file(moments, beside / "optimizer.safetensors")
+        about = {"key": self.key, **asdict(self.state)}
+        (beside / "state.json").write_text(json.dumps(about), encoding="utf-8")
+        beside.rename(self.out / f"checkpoint-{self.state.step}")
+        for path in old:
+            shutil.rmtree(path)
+
+    def resume(self) -> None:
+        """Go on from the newest checkpoint of this very config, if there is one; the others are removed."""
+        from safetensors.torch import load_file
+
+        for folder in reversed(_checkpoints(self.out)):
+            about = {} if folder.suffix == ".tmp" else json.loads((folder / "state.json").read_text(encoding="utf-8"))
+            if about.pop("key", None) != self.key or self.state.step:
+                shutil.rmtree(folder)
+                continue
+            weights, moments = (load_file(folder / f"{name}.safetensors") for name in ("model", "optimizer"))
+            for name, parameter in _trained(self.model):
+                with torch.no_grad():
+                    parameter.copy_(weights[name])
+                kept = {what: moments[f"{what}|{name}"] for what in ("step", "exp_avg", "exp_avg_sq")}
+                self.optimizer.state[parameter] = {
+                    what: value if what == "step" else value.to(parameter.device) for what, value in kept.items()
+                }
+            self.state = State(**about)
+
+
+def _checkpoints(out: Path) -> list[Path]:
+    """Newest last; leftovers of killed writes (.tmp) first."""
+    found = {p: p.name.removeprefix("checkpoint-") for p in out.glob("checkpoint-*")}
+    return sorted(found, key=lambda p: (int(found[p]) if found[p].isdigit() else -1, p.name))
+
+
+# --- the run log ---
+
+
+def _log(
+    release: Release, config: Json, key: str, base: str, items: list[Example], model: Any, state: State, out: Path
+) -> Json:
+    counts: dict[str, int] = {}
+    for e in items:
+        counts[f"{e.task}/{e.style}"] = counts.get(f"{e.task}/{e.style}", 0) + 1
+    every = max(1, len(state.losses) // 200)
+    curve = [
+        [i + 1, round(sum(part) / len(part), 5)]
+        for i in range(0, len(state.losses), every)
+        if (part := state.losses[i : i + every])
+    ]
+    return {
+        "key": key,
+        "release": {"id": release.id, "version": release.version, "simulated": release.simulated},
+        "config": config,
+        "base": base,
+        "examples": dict(sorted(counts.items())),
+        "clips": len({e.clip_id for e in items}),
+        "steps": state.step,
+        "seconds": round(state.seconds, 2),
+        "loss": curve,
+        "parameters": {
+            "all": sum(p.numel() for p in model.parameters()),
+            "trained": sum(p.numel() for _, p in _trained(model)),
+        },
+        "weights": {p.name: sha256_file(p) for p in sorted((out / "model").glob("*.safetensors"))},
+        "device": str(next(model.parameters()).device),
+        "versions": {
+            "python": platform.python_version(),
+            **{n: version(n) for n in ("torch", "torchvision", "transformers", "peft", "av", "numpy")},
+        },
+    }
+
+
+def _report(said: Json) -> Report:
+    last = said["loss"][-1][1] if said["loss"] else None
+    trained, everything = said["parameters"]["trained"], said["parameters"]["all"]
+    note = (
+        f"{trained:,} of {everything:,} parameters, {said['steps']} steps in {said['seconds']:.0f} s, last loss {last}"
+    )
+    counts = {"clips": said["clips"], "conversations": sum(said["examples"].values()), "steps": said["steps"]}
+    return Report("finetune", counts, [note], said)
