@@ -21,7 +21,7 @@ from curation.draft import current_drafts
 from curation.ids import canonical_json
 from curation.recipe import Recipe
 from curation.store import Workspace, current_sources, decisions
-from curation.tasks import TaskPack, items, load_packs
+from curation.tasks import TaskPack, errors, items, load_packs
 from curation.types import Clip, Draft, Event, Json, Label, Progress, Report, Review
 
 GRAVITY = ("collision", "near_collision", "normal")
@@ -140,6 +140,8 @@ def text_label(pack: TaskPack, draft: Draft, reviews: list[Review], error: str =
         value = _apply_items(pack, value, decided)
         if value is None:
             return label(None, "rejected", "every item was rejected")
+        if faults := errors(pack, value):
+            return label(None, "rejected", f"what the reviews leave breaks the schema: {faults[0].message}")
         worst = [b for _, b in decided.values() if b in PUBLISHED_ITEM]
         basis = max([basis, *worst], key=PUBLISHED_ITEM.index)
     return label(value, basis)
@@ -202,10 +204,10 @@ def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Pr
         own = [r for r in reviews[clip.id] if r.task in ("event", "clip")]
         labels.append(source_label(clip) if recipe["event"]["basis"] == "source" else event_label(clip, own))
     labels += _outcomes(clips, {label.clip_id: label for label in labels})
-    errors = open_errors(ws, recipe)
+    flagged = open_errors(ws, recipe)
     for (clip_id, task), draft in current_drafts(ws, recipe, labels).items():
         own = [r for r in reviews[clip_id] if r.task == task and r.draft_id == draft.id]
-        labels.append(text_label(packs[task], draft, own, errors.get(draft.id, "")))
+        labels.append(text_label(packs[task], draft, own, flagged.get(draft.id, "")))
     labels.sort(key=lambda label: (label.clip_id, label.task))
     ws.write_view("labels", labels)
     return Report("resolve", dict(sorted(Counter(f"{x.task}.{x.basis}" for x in labels).items())))
