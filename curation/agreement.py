@@ -29,6 +29,7 @@ from curation.agreement_sums import (
     number_sums,
     pairable,
     patterns,
+    per,
     sparse_sums,
     take,
     unfit,
@@ -62,6 +63,11 @@ class FieldScores(NamedTuple):
     lost: float  # share of replicates in which alpha was undefined
 
 
+def label(value: Any) -> str:
+    """How a class is called in results: whole numbers without a decimal point."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def scores(r: Ratings, seed: int = 0, replicates: int = 1000) -> FieldScores:
     """All coefficients of one field, with percentile bootstrap intervals that resample whole groups.
 
@@ -72,7 +78,7 @@ def scores(r: Ratings, seed: int = 0, replicates: int = 1000) -> FieldScores:
     categories = r.level in ("nominal", "ordinal")
     listed = np.sort(np.argsort(-np.bincount(r.code, minlength=len(r.domain)), kind="stable")[:LISTED_CLASSES])
     listed = listed if categories else listed[:0]
-    prevalence = {str(r.domain[v]): float(share) for v, share in zip(listed, _class_shares(r)[listed], strict=True)}
+    prevalence = {label(r.domain[v]): float(share) for v, share in zip(listed, _class_shares(r)[listed], strict=True)}
     units = int((r.per_item() > 1).sum())
     if not units:
         alone = len(r.raters) < 2
@@ -84,13 +90,16 @@ def scores(r: Ratings, seed: int = 0, replicates: int = 1000) -> FieldScores:
     stat = category_stat(r, listed) if categories else number_stat(r)
     point, worse, reps = fold.point(stat), fold.worse(stat), fold.draw(stat, r.level, seed, replicates)
     k, groups = fold.disagreeing()
-    chances = (1.0, *_chance(r))
     item, code = pairable(r)
-    flat = "" if chances[1] else f"every paired rating is '{r.domain[code[0]]}': without variation it is undefined"
+    if not k:
+        paired = np.bincount(code, minlength=len(r.domain)) / len(code)
+        worse[:4] = _without_disagreement(paired, _class_shares(r), groups)[: len(worse)]
+    alike = f"every paired rating is '{label(r.domain[code[0]])}': without variation it is undefined"
+    flat = "" if (code != code[0]).any() else alike
     point[1] = np.nan if flat or unfit(r) else _package_alpha(r, point[1])
     why = ("", unfit(r) or flat, flat, flat)
     defined = range(4 if categories else 2)
-    first = [_score(point[i], reps[:, i], units, k, groups, worse[i], chances[i], reason=why[i]) for i in defined]
+    first = [_score(point[i], reps[:, i], units, k, groups, worse[i], reason=why[i]) for i in defined]
     first += [Score(None, n=units, reason=f"for categories, and the level is {r.level}")] * (4 - len(first))
     having = np.bincount(np.unique(item * width + code) % width, minlength=width) if categories else code[:0]
     specific = {}
@@ -98,7 +107,7 @@ def scores(r: Ratings, seed: int = 0, replicates: int = 1000) -> FieldScores:
         k, groups = fold.disagreeing(int(v))
         reason = "" if groups else "no item that was rated twice has it"
         one = _score(point[4 + i], reps[:, 4 + i], int(having[v]), k, groups, floor=0.0, reason=reason)
-        specific[str(r.domain[v])] = one
+        specific[label(r.domain[v])] = one
     lost = float(np.isnan(reps[:, 1]).mean()) if first[1].value is not None else 0.0
     return FieldScores(first[0], first[1], first[2], first[3], specific, prevalence, lost)
 
@@ -121,15 +130,18 @@ def cohen(r: Ratings, a: int, b: int, seed: int = 0, replicates: int = 1000) -> 
 
     def stat(s: Floats) -> Floats:
         po, pe = s[:, 0] / s[:, 1], (s[:, 2 : 2 + q] * s[:, 2 + q :]).sum(axis=1) / s[:, 1] ** 2
-        return np.stack([po, (po - pe) / (1 - pe), 1 - pe], axis=1)
+        return np.stack([po, (po - pe) / (1 - pe)], axis=1)
 
     fold = fold_groups(sums, r.group[both], left * q + right, 1)
     point, worse = fold.point(stat), fold.worse(stat)
     reps = fold.draw(stat, f"{r.raters[a]} {r.raters[b]}", seed, replicates)
     k, groups = fold.disagreeing()
-    flat = f"both always say '{r.domain[left[0]]}': without variation it is undefined"
+    if not k:
+        paired = np.bincount(left, minlength=q) / n
+        worse = np.array(_without_disagreement(paired, paired, groups)[:2])
+    flat = f"both always say '{label(r.domain[left[0]])}': without variation it is undefined"
     raw = _score(point[0], reps[:, 0], n, k, groups, worse[0])
-    return raw, _score(point[1], reps[:, 1], n, k, groups, worse[1], point[2], reason=flat)
+    return raw, _score(point[1], reps[:, 1], n, k, groups, worse[1], reason=flat)
 
 
 def shares(r: Ratings, seed: int = 0, replicates: int = 1000) -> dict[str, Score]:
@@ -149,7 +161,7 @@ def shares(r: Ratings, seed: int = 0, replicates: int = 1000) -> dict[str, Score
     point, reps, groups = fold.point(stat), fold.draw(stat, "shares", seed, replicates), float(fold.times.sum())
     items = int((r.per_item() > 0).sum())
     return {
-        str(v): _score(p, reps[:, i], items, groups * (1 - p), groups, floor=0.0)
+        label(v): _score(p, reps[:, i], items, groups * (1 - p), groups, floor=0.0)
         for i, (v, p) in enumerate(zip(r.domain, point, strict=True))
     }
 
@@ -161,14 +173,13 @@ def _score(
     k: float,  # groups that disagree
     groups: float,
     worse: float = np.nan,  # the coefficient at Wilson's upper bound of k / groups, where known
-    chance: float = 1.0,  # expected share of differing pairs
     floor: float = -1.0,
     reason: str = "",
 ) -> Score:
     """Percentile interval, widened by Wilson's bound on the share of groups that disagree where few do (or do not).
 
-    Every coefficient is 1 - observed / expected disagreement: the bound scales the observed one at fixed expectation,
-    and stands in for it when k is 0. Downwards `worse` is used where given: more disagreement shifts the expected too.
+    Every coefficient is 1 - observed / expected disagreement: the bound scales what was observed, the expected staying
+    as it is; where `worse` is given it is the lower bound, since more disagreement also shifts what is expected.
     """
     if np.isnan(value):
         return Score(None, n=n, reason=reason)
@@ -176,7 +187,7 @@ def _score(
     low, high = np.percentile(defined, [2.5, 97.5]) if len(defined) else (value, value)
     if min(k, groups - k) < FEW:
         least, most = wilson(k, groups)
-        scaled = 1 - ((1 - value) * most * groups / k if k else most / chance)
+        scaled = 1 - ((1 - value) * most * groups / k if k else most)
         low = min(low, scaled if np.isnan(worse) else worse)
         high = max(high, 1 - (1 - value) * least * groups / k if k else 1.0)
     return Score(value, max(floor, float(low)), min(1.0, float(high)), n)
@@ -184,16 +195,24 @@ def _score(
 
 def _class_shares(r: Ratings) -> Floats:
     n = r.per_item()
-    share: Floats = np.bincount(r.code, weights=1 / n[r.item], minlength=len(r.domain)) / max(1, (n > 0).sum())
-    return share
+    return per(r.code, 1 / n[r.item], len(r.domain)) / float(max(1, (n > 0).sum()))
 
 
-def _chance(r: Ratings) -> tuple[float, float, float]:
-    """Expected share of differing pairs under alpha, Fleiss' kappa and AC1: what disagreement is divided by."""
-    paired = np.bincount(pairable(r)[1], minlength=len(r.domain)).astype(np.float64)
-    total, p = paired.sum(), _class_shares(r)
-    alpha = (total**2 - (paired**2).sum()) / (total * (total - 1))
-    return float(alpha), float(1 - (p**2).sum()), float(1 - (p * (1 - p)).sum() / max(1, len(p) - 1))
+def _without_disagreement(paired: Floats, by_item: Floats, groups: int) -> list[float]:
+    """Lower bounds of raw agreement, alpha (and kappa), Fleiss' kappa and AC1 when nobody disagreed.
+
+    A share u of units, Wilson's upper bound for 0 of `groups`, is taken to disagree like random differing pairs: the
+    class shares p become (1 - u) p + u p (1 - p) / (1 - sum p^2), and the bound is 1 - u / expected disagreement.
+    `paired`, `by_item`: class shares (classes,) among paired ratings and with every item counting once.
+    """
+    u = wilson(0, groups)[1]
+    out = [1 - u]
+    for i, share in enumerate((paired, by_item, by_item)):
+        differ = 1 - float((share**2).sum())
+        p = (1 - u) * share + (u * share * (1 - share) / differ if differ else 0)
+        expected = 1 - float((p**2 if i < 2 else p * (1 - p) / max(1, len(p) - 1)).sum())
+        out.append(1 - u / expected if expected > 0 else np.nan)
+    return out
 
 
 def _package_alpha(r: Ratings, ours: float) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse  # type: ignore[import-untyped]
+from scipy import sparse
 
 from curation.errors import DataError, UsageError
 from curation.ids import seeded
@@ -122,6 +122,11 @@ def item_pairs(item: Ints) -> tuple[Ints, Ints]:
         right.append(here + lag)
     empty = np.zeros(0, dtype=np.int64)
     return np.concatenate([empty, *left]), np.concatenate([empty, *right])
+
+
+def per(item: Ints, x: Floats, n: int) -> Floats:
+    """Sums of `x` by item, (n,)."""
+    return np.asarray(np.bincount(item, weights=x, minlength=n), dtype=np.float64)
 
 
 def iou(a: Floats, b: Floats) -> Floats:
@@ -314,13 +319,12 @@ def number_sums(r: Ratings, chosen: Ints) -> Any:
     x = values - values.mean() if r.level == "interval" else values
     keep = n[item] > 1
     item, code = item[keep], code[keep]
-    s1: Floats
-    s1, s2 = (np.bincount(item, weights=x[code] ** power, minlength=len(chosen))[unit] for power in (1, 2))
-    spread: Floats = np.clip(n[unit] * s2 - s1**2, 0, None) / (n[unit] - 1)
+    s1, s2 = (per(item, x[code] ** power, len(chosen))[unit] for power in (1, 2))
+    spread = np.clip(n[unit] * s2 - s1**2, 0, None) / (n[unit] - 1)
     if r.level == "ratio" and not unfit(r):
         i, j = item_pairs(item)
         away = 2 * _ratio(x[code[i]], x[code[j]]) / (n[item[i]] - 1)
-        spread = np.bincount(item[i], weights=away, minlength=len(chosen))[unit]
+        spread = per(item[i], away, len(chosen))[unit]
     for column, sums in enumerate((n[unit].astype(np.float64), s1, s2, spread)):
         cells.append((unit, 0 * unit + 2 + column, sums))
     if r.level == "interval":
