@@ -3,7 +3,7 @@
 Texts are sets of shingles (three words in a row; characters for texts of fewer than six words). MinHash signatures are
 cut into bands (Broder 1997; Leskovec, Rajaraman, Ullman, Mining of Massive Datasets, 3.4): texts that share a band are
 candidates, and every candidate pair is checked by its true Jaccard similarity, so what is listed is never a hash
-collision. What may be missed: with 24 bands of 4, a pair of similarity .7 is missed in about 0.1 %, of .5 in 21 %.
+collision. What may be missed: with 48 bands of 3, similarity .5 is missed in 0.2 %, .4 in 4 %, .3 in 27 %.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-BANDS, ROWS = 24, 4
+BANDS, ROWS = 48, 3
 THRESHOLD = 0.7
 
 Shingles = npt.NDArray[np.uint64]
@@ -38,12 +38,22 @@ def near_duplicates(texts: Mapping[str, str], threshold: float = THRESHOLD) -> l
     kept = sorted(first.values())
     shingles = [_shingles(texts[i]) for i in kept]
     for a, b in _candidates(shingles):
-        x, y = shingles[a], shingles[b]
-        shared = len(np.intersect1d(x, y, assume_unique=True))
-        similarity = shared / (len(x) + len(y) - shared)
-        if similarity >= threshold:
-            pairs[kept[a], kept[b]] = similarity
+        if (alike := _jaccard(shingles[a], shingles[b])) >= threshold:
+            pairs[kept[a], kept[b]] = alike
     return sorted(((a, b, s) for (a, b), s in pairs.items()), key=lambda p: (-p[2], p[0], p[1]))
+
+
+def similarity(a: str, b: str) -> float:
+    """Jaccard similarity of the shingles of two texts; 1.0 when their words are equal, 0.0 when either is empty."""
+    left, right = " ".join(_words(a)), " ".join(_words(b))
+    if not left or not right:
+        return 0.0
+    return 1.0 if left == right else _jaccard(_shingles(a), _shingles(b))
+
+
+def _jaccard(x: Shingles, y: Shingles) -> float:
+    shared = len(np.intersect1d(x, y, assume_unique=True))
+    return shared / (len(x) + len(y) - shared)
 
 
 def _words(text: str) -> list[str]:

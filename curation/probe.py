@@ -305,6 +305,10 @@ def scores_by(
         for column, name in enumerate(hits):
             low, high = np.nanpercentile(draws[:, column], [2.5, 97.5])
             below, above = np.nanpercentile(draws[:, column] - draws[:, -1], [2.5, 97.5])
+            if means[column] in (0.0, 1.0):  # the bootstrap has no width: Clopper-Pearson with groups as the units
+                edge = 0.025 ** (1 / n_groups)
+                low, high = (edge, 1.0) if means[column] else (0.0, 1 - edge)
+                below, above = low - means[-1], high - means[-1]
             verdict, because = conclude(float(below), float(above), int(mask.sum()), n_groups, margin)
             out[mask_name][name] = {
                 "accuracy": float(means[column]),
