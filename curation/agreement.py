@@ -1,227 +1,244 @@
-"""How far raters agree: coefficients, each with its n and an interval clustered by what repeats.
-
-Every coefficient here is a function of sums over items (counts of values, of agreeing pairs, …). So the bootstrap never
-touches a rating: the sums per item are computed once, items with the same ratings are merged into one row (or the items
-of a group added up), and a replicate is a multinomial draw of the rows: weights times rows, then the same function.
-
-Sources: Krippendorff (2011) *Computing Krippendorff's Alpha-Reliability*; Fleiss (1971) Psychol. Bull. 76:378; Cohen
-(1960) Educ. Psychol. Meas. 20:37; Gwet (2008) Br. J. Math. Stat. Psychol. 61:29 and, for missing ratings, Gwet (2014)
-*Handbook of Inter-Rater Reliability*, ch. 2-3; specific agreement of many raters: Uebersax, *Raw agreement indices*,
-after Cicchetti and Feinstein (1990) J. Clin. Epidemiol. 43:551; Wilson (1927) J. Am. Stat. Assoc. 22:209.
-"""
+"""Agreement of a long table of ratings: scored field by field, told in words."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from curation.agreement_sums import (
-    Cells,
-    Floats,
-    Ints,
-    Ratings,
-    category_stat,
-    category_sums,
-    fold_groups,
-    number_stat,
-    number_sums,
-    pairable,
-    patterns,
-    per,
-    sparse_sums,
-    take,
-    unfit,
-    wilson,
-)
+from curation.agreement import Score, cohen, scores
+from curation.agreement_read import read_table
+from curation.agreement_sums import Floats, Rating, Ratings, encode, iou, item_pairs, per
 
-LISTED_CLASSES = 50  # classes that get their own scores, the most frequent first
-FEW = 10  # below so many (dis)agreeing groups a percentile interval is too narrow: Wilson's bound is taken in
+Json = dict[str, Any]
+PAIRED_RATERS = 30  # above, pairs are not listed
+WORST = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Score:
-    """A number with its 95 % interval and the units it rests on; `value` None means undefined, for `reason`."""
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    n: int = 0
-    reason: str = ""
-
-
-class FieldScores(NamedTuple):
-    """`specific` and `prevalence` by class, the most frequent ones; empty where values are not categories."""
-
-    raw: Score  # share of rater pairs that agree; for segments their mean intersection over union
-    alpha: Score
-    fleiss: Score
-    ac1: Score
-    specific: dict[str, Score]
-    prevalence: dict[str, float]  # every item counting once
-    lost: float  # share of replicates in which alpha was undefined
+def agree_table(
+    path: Path, level: str | Mapping[str, str] | None = None, seed: int = 0, replicates: int = 1000
+) -> Json:
+    """Agreement per field of a CSV, TSV, JSONL or Parquet file: `{field: field_report(…)}`; see `read_table`."""
+    result = {}
+    for name, column in read_table(path, level).items():
+        result[name] = field_report(column.rows, column.level, seed, replicates, column.order)
+        result[name]["notes"] = column.notes + result[name]["notes"]
+    return result
 
 
-def label(value: Any) -> str:
-    """How a class is called in results: whole numbers without a decimal point."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def scores(r: Ratings, seed: int = 0, replicates: int = 1000) -> FieldScores:
-    """All coefficients of one field, with percentile bootstrap intervals that resample whole groups.
-
-    Raw and specific agreement weigh every pair of ratings alike. Items rated once count in the prevalences of Fleiss'
-    kappa and AC1 (Gwet's convention) and are not resampled. Where fewer than ten groups disagree (or agree) the
-    interval also takes in Wilson's bound on the share of disagreeing groups: no disagreement at all is never [1, 1].
-    """
-    categories = r.level in ("nominal", "ordinal")
-    listed = np.sort(np.argsort(-np.bincount(r.code, minlength=len(r.domain)), kind="stable")[:LISTED_CLASSES])
-    listed = listed if categories else listed[:0]
-    prevalence = {label(r.domain[v]): float(share) for v, share in zip(listed, _class_shares(r)[listed], strict=True)}
-    units = int((r.per_item() > 1).sum())
-    if not units:
-        alone = len(r.raters) < 2
-        no = Score(None, reason="one rater only: agreement needs two" if alone else "no item was rated twice")
-        return FieldScores(no, no, no, no, dict.fromkeys(prevalence, no), prevalence, 0.0)
-    width = len(r.domain) if categories else 1
-    build = category_sums if categories else number_sums
-    fold = fold_groups(lambda chosen: build(r, chosen), r.group, patterns(r), width)
-    stat = category_stat(r, listed) if categories else number_stat(r)
-    point, worse, reps = fold.point(stat), fold.worse(stat), fold.draw(stat, r.level, seed, replicates)
-    k, groups = fold.disagreeing()
-    item, code = pairable(r)
-    if not k:
-        paired = np.bincount(code, minlength=len(r.domain)) / len(code)
-        worse[:4] = _without_disagreement(paired, _class_shares(r), groups)[: len(worse)]
-    alike = f"every paired rating is '{label(r.domain[code[0]])}': without variation it is undefined"
-    flat = "" if (code != code[0]).any() else alike
-    point[1] = np.nan if flat or unfit(r) else _package_alpha(r, point[1])
-    why = ("", unfit(r) or flat, flat, flat)
-    defined = range(4 if categories else 2)
-    first = [_score(point[i], reps[:, i], units, k, groups, worse[i], reason=why[i]) for i in defined]
-    first += [Score(None, n=units, reason=f"for categories, and the level is {r.level}")] * (4 - len(first))
-    having = np.bincount(np.unique(item * width + code) % width, minlength=width) if categories else code[:0]
-    specific = {}
-    for i, v in enumerate(listed):
-        k, groups = fold.disagreeing(int(v))
-        reason = "" if groups else "no item that was rated twice has it"
-        one = _score(point[4 + i], reps[:, 4 + i], int(having[v]), k, groups, floor=0.0, reason=reason)
-        specific[label(r.domain[v])] = one
-    lost = float(np.isnan(reps[:, 1]).mean()) if first[1].value is not None else 0.0
-    return FieldScores(first[0], first[1], first[2], first[3], specific, prevalence, lost)
-
-
-def cohen(r: Ratings, a: int, b: int, seed: int = 0, replicates: int = 1000) -> tuple[Score, Score]:
-    """Raw agreement and Cohen's kappa of raters number `a` and `b` over the items both rated."""
-    matrix = np.full((2, len(r.items)), -1, dtype=np.int64)
-    for row, rater in enumerate((a, b)):
-        matrix[row, r.item[r.rater == rater]] = r.code[r.rater == rater]
-    both = np.flatnonzero((matrix >= 0).all(axis=0))
-    (left, right), q, n = matrix[:, both], len(r.domain), len(both)
-    if not n:
-        return Score(None, reason="no item in common"), Score(None, reason="no item in common")
-
-    def sums(chosen: Ints) -> Any:
-        x, y, one = left[chosen], right[chosen], np.ones(len(chosen))
-        u: Ints = np.arange(len(chosen), dtype=np.int64)
-        cells: Cells = [(u, 0 * u, (x == y) * one), (u, 0 * u + 1, one), (u, 2 + x, one), (u, 2 + q + y, one)]
-        return sparse_sums(cells, len(chosen), 2 + 2 * q)
-
-    def stat(s: Floats) -> Floats:
-        po, pe = s[:, 0] / s[:, 1], (s[:, 2 : 2 + q] * s[:, 2 + q :]).sum(axis=1) / s[:, 1] ** 2
-        return np.stack([po, (po - pe) / (1 - pe)], axis=1)
-
-    fold = fold_groups(sums, r.group[both], left * q + right, 1)
-    point, worse = fold.point(stat), fold.worse(stat)
-    reps = fold.draw(stat, f"{r.raters[a]} {r.raters[b]}", seed, replicates)
-    k, groups = fold.disagreeing()
-    if not k:
-        paired = np.bincount(left, minlength=q) / n
-        worse = np.array(_without_disagreement(paired, paired, groups)[:2])
-    flat = f"both always say '{label(r.domain[left[0]])}': without variation it is undefined"
-    raw = _score(point[0], reps[:, 0], n, k, groups, worse[0])
-    return raw, _score(point[1], reps[:, 1], n, k, groups, worse[1], reason=flat)
-
-
-def shares(r: Ratings, seed: int = 0, replicates: int = 1000) -> dict[str, Score]:
-    """Share of each class, every item counting once (its ratings share it); n is the number of items."""
-    q = len(r.domain)
-
-    def sums(chosen: Ints) -> Any:
-        item, code = take(r, chosen)
-        n = np.bincount(item, minlength=len(chosen))
-        return sparse_sums([(item, code, 1 / n[item])], len(chosen), q)
-
-    def stat(s: Floats) -> Floats:
-        total: Floats = s.sum(axis=1, keepdims=True)
-        return s / total
-
-    fold = fold_groups(sums, r.group, patterns(r), 0, every=True)
-    point, reps, groups = fold.point(stat), fold.draw(stat, "shares", seed, replicates), float(fold.times.sum())
-    items = int((r.per_item() > 0).sum())
-    return {
-        label(v): _score(p, reps[:, i], items, groups * (1 - p), groups, floor=0.0)
-        for i, (v, p) in enumerate(zip(r.domain, point, strict=True))
+def field_report(
+    rows: Sequence[Rating], level: str, seed: int = 0, replicates: int = 1000, classes: Sequence[str] | None = None
+) -> Json:
+    """One field as JSON data: counts, coefficients with intervals, classes, pairs of raters, worst items, notes."""
+    r = encode(rows, level, classes)
+    s = scores(r, seed, replicates)
+    n, values = (
+        r.per_item(),
+        np.asarray(r.domain if level in ("interval", "ratio", "segment") else [], dtype=np.float64),
+    )
+    out: Json = {
+        "level": level,
+        "n_items": len(r.items),
+        "n_units": int((n > 1).sum()),
+        "n_raters": len(r.raters),
+        "n_ratings": len(r.item),
+        "n_groups": len(set(r.group.tolist())),
+        "raw": _json(s.raw),
+        "alpha": _json(s.alpha),
+        "kappa": _json(_kappa(r, seed, replicates)),
+        "fleiss": _json(s.fleiss),
+        "ac1": _json(s.ac1),
+        "specific": {name: _json(score) for name, score in s.specific.items()},
+        "prevalence": {name: round(share, 6) for name, share in s.prevalence.items()},
     }
-
-
-def _score(
-    value: float,
-    reps: Floats,
-    n: int,
-    k: float,  # groups that disagree
-    groups: float,
-    worse: float = np.nan,  # the coefficient at Wilson's upper bound of k / groups, where known
-    floor: float = -1.0,
-    reason: str = "",
-) -> Score:
-    """Percentile interval, widened by Wilson's bound on the share of groups that disagree where few do (or do not).
-
-    Every coefficient is 1 - observed / expected disagreement: the bound scales what was observed, the expected staying
-    as it is; where `worse` is given it is the lower bound, since more disagreement also shifts what is expected.
-    """
-    if np.isnan(value):
-        return Score(None, n=n, reason=reason)
-    value, defined = float(value), reps[~np.isnan(reps)]
-    low, high = np.percentile(defined, [2.5, 97.5]) if len(defined) else (value, value)
-    if min(k, groups - k) < FEW:
-        least, most = wilson(k, groups)
-        scaled = 1 - ((1 - value) * most * groups / k if k else most)
-        low = min(low, scaled if np.isnan(worse) else worse)
-        high = max(high, 1 - (1 - value) * least * groups / k if k else 1.0)
-    return Score(value, max(floor, float(low)), min(1.0, float(high)), n)
-
-
-def _class_shares(r: Ratings) -> Floats:
-    n = r.per_item()
-    return per(r.code, 1 / n[r.item], len(r.domain)) / float(max(1, (n > 0).sum()))
-
-
-def _without_disagreement(paired: Floats, by_item: Floats, groups: int) -> list[float]:
-    """Lower bounds of raw agreement, alpha (and kappa), Fleiss' kappa and AC1 when nobody disagreed.
-
-    A share u of units, Wilson's upper bound for 0 of `groups`, is taken to disagree like random differing pairs: the
-    class shares p become (1 - u) p + u p (1 - p) / (1 - sum p^2), and the bound is 1 - u / expected disagreement.
-    `paired`, `by_item`: class shares (classes,) among paired ratings and with every item counting once.
-    """
-    u = wilson(0, groups)[1]
-    out = [1 - u]
-    for i, share in enumerate((paired, by_item, by_item)):
-        differ = 1 - float((share**2).sum())
-        p = (1 - u) * share + (u * share * (1 - share) / differ if differ else 0)
-        expected = 1 - float((p**2 if i < 2 else p * (1 - p) / max(1, len(p) - 1)).sum())
-        out.append(1 - u / expected if expected > 0 else np.nan)
+    i, j = item_pairs(r.item)
+    if level == "segment":
+        out["iou"] = out["raw"]
+        out["raw"] = _json(Score(None, reason="segments are compared by iou"))
+        away = iou(values[r.code[i]], values[r.code[j]])
+        out["iou_at_least_half"] = round(float((away >= 0.5).mean()), 6) if len(i) else None
+        for end, name in enumerate(("start", "end")):
+            part = encode([replace(row, value=row.value[end]) for row in rows], "interval")
+            out[name] = {"alpha": _json(scores(part, seed, replicates).alpha), **_times(part)}
+    elif len(values):
+        out.update(_times(r))
+    out["pairs"] = _pairs(r, seed, replicates)
+    out["worst"] = _worst(r)
+    out["notes"] = _notes(r, s.lost, out)
     return out
 
 
-def _package_alpha(r: Ratings, ours: float) -> float:
-    """Alpha by the `krippendorff` package; `ours` where its dense (items, values, values) array would be large."""
-    q, items = len(r.domain), len(r.items)
-    if items * q * q > 5_000_000:
-        return float(ours)
-    import krippendorff
+def item_medians(r: Ratings) -> dict[str, tuple[float, float, int]]:
+    """The raters' median and spread (greatest minus least) and their number, by item; values are numbers."""
+    values, n = np.asarray(r.domain, dtype=np.float64)[r.code], r.per_item()
+    first = np.cumsum(n) - n
+    out = {}
+    for k in np.flatnonzero(n):
+        own = values[first[k] : first[k] + n[k]]  # ascending
+        median = (own[(len(own) - 1) // 2] + own[len(own) // 2]) / 2
+        out[r.items[k]] = (float(median), float(own[-1] - own[0]), len(own))
+    return out
 
-    counts = np.bincount(r.item * q + r.code, minlength=items * q).reshape(items, q)
-    domain = np.arange(q) if r.level in ("nominal", "ordinal") else np.asarray(r.domain, dtype=np.float64)
-    return float(krippendorff.alpha(value_counts=counts, value_domain=domain, level_of_measurement=r.level))
+
+def _times(r: Ratings) -> Json:
+    """How far raters' numbers are apart, in their own unit: of pairs, and the spread by item."""
+    values = np.asarray(r.domain, dtype=np.float64)
+    i, j = item_pairs(r.item)
+    if not len(i):
+        return {"difference": None, "spread": None}
+    apart = np.abs(values[r.code[i]] - values[r.code[j]])
+    spread = [s for _, s, k in item_medians(r).values() if k > 1]
+    return {name: _quantiles(np.asarray(x)) for name, x in (("difference", apart), ("spread", spread))}
+
+
+def _quantiles(x: Floats) -> Json:
+    return {"median": round(float(np.median(x)), 6), "p90": round(float(np.percentile(x, 90)), 6), "n": len(x)}
+
+
+def _json(score: Score) -> Json:
+    out = {k: round(v, 6) if isinstance(v, float) else v for k, v in asdict(score).items()}
+    if not score.reason:
+        del out["reason"]
+    return out
+
+
+def _kappa(r: Ratings, seed: int, replicates: int) -> Score:
+    if r.level not in ("nominal", "ordinal"):
+        return Score(None, reason=f"for categories, and the level is {r.level}")
+    if len(r.raters) != 2:
+        more = "one rater only: agreement needs two"
+        return Score(
+            None, reason=more if len(r.raters) < 2 else f"{len(r.raters)} raters: see pairs, or fleiss for all"
+        )
+    return cohen(r, 0, 1, seed, replicates)[1]
+
+
+def _pairs(r: Ratings, seed: int, replicates: int) -> list[Json]:
+    """Each pair of raters with items in common: raw agreement and kappa, or the median difference, or the mean IoU."""
+    if len(r.raters) > PAIRED_RATERS:
+        return []
+    i, j = item_pairs(r.item)
+    left, right = np.minimum(r.rater[i], r.rater[j]), np.maximum(r.rater[i], r.rater[j])
+    out = []
+    for key in np.unique(left * len(r.raters) + right):
+        a, b = divmod(int(key), len(r.raters))
+        mine = (left == a) & (right == b)
+        one: Json = {"raters": [r.raters[a], r.raters[b]], "n": int(mine.sum())}
+        x, y = r.code[i[mine]], r.code[j[mine]]
+        values = np.asarray(r.domain, dtype=np.float64) if r.level not in ("nominal", "ordinal") else None
+        if values is None:
+            raw, kappa = cohen(r, a, b, seed, replicates)
+            one |= {"raw": _json(raw), "kappa": _json(kappa)}
+        elif r.level == "segment":
+            one["iou"] = round(float(iou(values[x], values[y]).mean()), 6)
+        else:
+            one["difference"] = round(float(np.median(np.abs(values[x] - values[y]))), 6)
+        out.append(one)
+    return out
+
+
+def _worst(r: Ratings) -> list[Json]:
+    """The items whose raters disagree most, the worst first; disagreement is the mean over pairs of raters."""
+    i, j = item_pairs(r.item)
+    x, y = r.code[i], r.code[j]
+    values = np.asarray(range(len(r.domain)) if r.level in ("nominal", "ordinal") else r.domain, dtype=np.float64)
+    if r.level == "segment":
+        away = 1 - iou(values[x], values[y])
+    else:
+        away = np.abs(values[x] - values[y])
+        away = np.sign(away) if r.level == "nominal" else away
+    n = r.per_item()
+    mean = per(r.item[i], away, len(n)) / np.maximum(1, n * (n - 1) / 2)
+    found = []
+    for k in np.lexsort((-n, -mean))[:WORST]:
+        if mean[k] <= 0:
+            break
+        own = np.flatnonzero(r.item == k)
+        ratings = {r.raters[r.rater[p]]: r.domain[r.code[p]] for p in own[np.argsort(r.rater[own])]}
+        found.append({"item": r.items[k], "disagreement": round(float(mean[k]), 6), "ratings": ratings})
+    return found
+
+
+def _notes(r: Ratings, lost: float, out: Json) -> list[str]:
+    notes = []
+    n = r.per_item()
+    groups = len(set(r.group[n > 1].tolist()))
+    if single := int((n == 1).sum()):
+        notes.append(f"{single} of {len(n)} items have one rating: they count in prevalence only")
+    if 0 < groups < 10:
+        notes.append(f"intervals rest on {groups} groups: rough")
+    if lost > 0.05:
+        notes.append(
+            f"alpha is undefined in {lost:.0%} of the replicates (one value left): its interval is of the others"
+        )
+    if len(set(n[n > 1].tolist())) > 1 and r.level in ("nominal", "ordinal"):
+        notes.append("ratings per item vary: fleiss is its generalisation to missing ratings (Gwet 2014)")
+    most = max(out["prevalence"].items(), key=lambda pair: pair[1], default=("", 0.0))
+    raw, alpha = out["raw"]["value"], out["alpha"]["value"]
+    if raw is not None and alpha is not None and most[1] > 0.8 and alpha < 0.667 < raw:
+        notes.append(
+            f"{most[1]:.0%} are '{most[0]}', so raw agreement is high by chance: read alpha and specific agreement"
+        )
+    folded: dict[str, list[str]] = defaultdict(list)
+    for value in r.domain if r.level == "nominal" else ():
+        folded[" ".join(str(value).casefold().split())].append(str(value))
+    for same in [names for names in folded.values() if len(names) > 1][:3]:
+        notes.append(f"spelt alike but counted as different: {', '.join(same)}")
+    if len(r.raters) > PAIRED_RATERS:
+        notes.append(f"{len(r.raters)} raters: pairs are listed up to {PAIRED_RATERS}")
+    if len(out["specific"]) < len(r.domain) and r.level in ("nominal", "ordinal"):
+        notes.append(f"{len(r.domain)} classes: the {len(out['specific'])} most frequent are listed")
+    return notes
+
+
+def render_agreement(result: Json) -> str:
+    """`agree_table`'s result for people: intervals in brackets, then what to be careful about."""
+    return "\n\n".join(_render(name, one) for name, one in result.items())
+
+
+def _render(name: str, one: Json) -> str:
+    rated = (
+        f"{one['n_ratings']} ratings of {one['n_items']} items in {one['n_groups']} groups by {one['n_raters']} raters"
+    )
+    lines = [f"{_shown(name)}: {one['level']}, {rated}; {one['n_units']} items were rated at least twice"]
+    named = {"raw": "raw agreement", "iou": "mean IoU", "alpha": "Krippendorff's alpha", "kappa": "Cohen's kappa"}
+    named |= {"fleiss": "Fleiss' kappa", "ac1": "Gwet's AC1"}
+    lines += [f"  {text:<22}{_figure(one[key])}" for key, text in named.items() if key in one]
+    for end in ("start", "end"):
+        if end in one:
+            lines.append(f"  {'alpha of ' + end:<22}{_figure(one[end]['alpha'])}")
+    for owner, prefix in ((one, ""), (one.get("start", {}), "start "), (one.get("end", {}), "end ")):
+        for key, text in (("difference", "pair difference"), ("spread", "spread by item")):
+            if owner.get(key):
+                q = owner[key]
+                lines.append(f"  {prefix + text:<22}median {q['median']:g}, 90th percentile {q['p90']:g} (n {q['n']})")
+    width = min(40, max(map(len, one["specific"]), default=0))
+    if one["specific"]:
+        lines.append(f"  {'class':<{width}} {'share':>6}  specific agreement (n: items it was given to)")
+    for cls, score in one["specific"].items():
+        lines.append(f"  {_shown(cls):<{width}} {one['prevalence'][cls]:>6.1%}  {_figure(score)}")
+    for pair in one["pairs"]:
+        kept = {
+            k: f"{k} {_figure(v) if isinstance(v, dict) else v}" for k, v in pair.items() if k not in ("raters", "n")
+        }
+        lines.append(f"  {_shown(' / '.join(pair['raters']))}: n {pair['n']}, {', '.join(kept.values())}")
+    for item in one["worst"]:
+        said = ", ".join(f"{rater}: {value}" for rater, value in item["ratings"].items())
+        lines.append(f"  disagree on {_shown(item['item'])}: {_shown(said)}")
+    return "\n".join(lines + [f"  note: {_shown(note)}" for note in one["notes"]])
+
+
+def _figure(score: Json) -> str:
+    if score["value"] is None:
+        return f"undefined: {_shown(score.get('reason', ''))}"
+    return f"{score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}] (n {score['n']})"
+
+
+def _shown(text: str) -> str:
+    """Text from a stranger's file, safe on a terminal: no control characters, not endless."""
+    clean = "".join(c if c.isprintable() else "?" for c in text)
+    return clean if len(clean) <= 300 else clean[:299] + "…"
