@@ -1,0 +1,1 @@
+"""Scores with intervals, told apart from guessing; import what you need (`from eval.metrics import ...`)."""

@@ -1,0 +1,185 @@
+"""Uncertainty of scores whose clips come in groups (drives): intervals, tests, and how many clips a claim needs.
+
+Clips of one drive resemble one another, so whole groups are resampled, never clips (Field & Welsh 2007,
+J. R. Statist. Soc. B 69:369; for paired proportions Obuchowski 1998, Statist. Med. 17:1495).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Statistic = Callable[[Floats], Mapping[str, Floats]]  # weights (r, n) -> name -> (r,)
+Bounds = tuple[float, float]
+
+CHUNK = 4_000_000  # weights held at once
+MOST_UNDEFINED = 0.05  # share of replicates that may be undefined before an interval is refused
+
+
+def wilson(right: float, n: float, level: float = 0.95) -> Bounds:
+    """The score interval of a proportion (Wilson 1927, J. Am. Stat. Assoc. 22:209). `n` may be an effective size.
+
+    Raises ValueError unless 0 <= right <= n and n > 0.
+    """
+    if not (n > 0 and 0 <= right <= n):
+        raise ValueError(f"wilson: {right} of {n} is no proportion")
+    return _wilson(right / n, n, NormalDist().inv_cdf((1 + level) / 2))
+
+
+def _wilson(p: float, n: float, z: float) -> Bounds:
+    zz = z * z / n
+    half = z * math.sqrt(p * (1 - p) / n + zz / (4 * n))
+    low, high = (p + zz / 2 - half) / (1 + zz), (p + zz / 2 + half) / (1 + zz)
+    return (0.0 if p == 0 else low), (1.0 if p == 1 else high)
+
+
+def mcnemar_exact(b: int, c: int) -> float:
+    """Two-sided exact p of b against c discordant clips, binomial(b + c, 1/2) (McNemar 1947, Psychometrika 12:153).
+
+    Takes clips as independent: with groups it is too sure of itself. No discordant clip: p = 1.
+    """
+    n = b + c
+    tail = sum(math.comb(n, i) for i in range(min(b, c) + 1))
+    return float(min(1.0, 2 * tail / 2**n))
+
+
+def bootstrap(statistic: Statistic, group: Ints, replicates: int = 2000, seed: int = 0) -> dict[str, Floats]:
+    """`statistic` over samples of whole groups drawn with replacement: name -> (replicates,).
+
+    `group` (n,) numbers each clip's group from 0. The same groups and seed give the same samples, so the replicates
+    of two arms over the same clips may be subtracted (Efron & Tibshirani 1993, ch. 8).
+    """
+    count = int(group.max()) + 1
+    drawn = np.random.default_rng(seed).integers(0, count, (replicates, count))
+    flat = (drawn + count * np.arange(replicates)[:, None]).ravel()
+    draws = np.bincount(flat, minlength=replicates * count).reshape(replicates, count).astype(float)
+    rows = max(1, CHUNK // len(group))
+    parts = [statistic(draws[i : i + rows][:, group]) for i in range(0, replicates, rows)]
+    return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+
+
+def spread(values: Floats, groups: int) -> tuple[float | None, str]:
+    """The standard error that bootstrap `values` give, or None and why. Undefined replicates are left out, up to 5 %.
+
+    Scaled by sqrt(G / (G - 1)), since a sample of G groups resampled varies a little too little (Hesterberg 2015,
+    Am. Stat. 69:371).
+    """
+    if groups < 2:
+        return None, "one group only: nothing shows how much groups differ"
+    known = values[~np.isnan(values)]
+    if len(known) < (1 - MOST_UNDEFINED) * len(values):
+        return None, f"undefined in {1 - len(known) / len(values):.0%} of the resamples: too few clips of this kind"
+    return float(known.std() * math.sqrt(groups / (groups - 1))), ""
+
+
+def score_interval(
+    value: float, values: Floats, groups: int, clips: int, *, level: float = 0.95, fixed: bool = False
+) -> tuple[Bounds | None, str]:
+    """The interval of a score in [0, 1] from its bootstrap `values`: (bounds or None, a note).
+
+    Wilson's interval at the effective size value (1 - value) / SE^2, with t_(G-1) for z (Korn & Graubard 1998, Survey
+    Methodology 24:193; Dean & Pagano 2015, J. Surv. Stat. Methodol. 3:484). Over 600 simulated test sets of 10 or 40
+    groups of three it held the truth in 94 to 98 % of cases; percentiles in 87 to 93 % with 40 groups near the top.
+    `groups` and `clips` are those that bear on the score. All right or all wrong: each group counts as one clip,
+    never [1, 1]. Without spread otherwise: each clip counts, unless the predictions are one `fixed` answer, which is
+    exact where every group holds the classes alike.
+    """
+    se, why = spread(values, groups)
+    if se is None:
+        return None, why
+    z = _t(groups, level)
+    if value in (0.0, 1.0):
+        return _wilson(value, groups, z), f"at the end of the scale: bounded as {groups} independent clips"
+    if se < 1e-9:
+        if fixed:
+            return (value, value), "one fixed answer, and every group holds the classes alike"
+        return _wilson(value, clips, z), f"the same in every group: bounded as {clips} independent clips"
+    return _wilson(value, value * (1 - value) / se**2, z), ""
+
+
+def difference_interval(
+    value: float, values: Floats, groups: int, level: float = 0.95
+) -> tuple[Bounds | None, float | None, str]:
+    """The interval of a difference between two arms from its bootstrap `values`, and its p: value +- t_(G-1) SE.
+
+    Resampling holds each arm as it is, so the test is of equal scores. Swapping the arms of groups would test that
+    the arms are alike: against a fixed answer of equal F1 that rejected 18 % of 500 true nulls, this one 4 to 6 %.
+    """
+    se, why = spread(values, groups)
+    if se is None:
+        return None, None, why
+    half = _t(groups, level) * se
+    bounds = (max(-1.0, value - half), min(1.0, value + half))
+    return bounds, p_of(value, (value - half, value + half), groups, level), ""
+
+
+def p_of(value: float, bounds: Bounds, groups: int, level: float = 0.95) -> float:
+    """Two-sided p of no difference, from the interval's reach towards 0 taken as t_(G-1) standard errors."""
+    from scipy.special import stdtr
+
+    reach = value - bounds[0] if value > 0 else bounds[1] - value
+    if value == 0 or reach <= 0:
+        return 1.0 if value == 0 else 0.0
+    return float(2 * stdtr(groups - 1, -abs(value) * _t(groups, level) / reach))
+
+
+def _t(groups: int, level: float) -> float:
+    from scipy.special import stdtrit
+
+    return float(stdtrit(groups - 1, (1 + level) / 2))
+
+
+def square_and_add(a: float, a_bounds: Bounds, b: float, b_bounds: Bounds) -> Bounds:
+    """The interval of a - b from each one's own, taken as independent (Newcombe 1998; Zou & Donner 2008).
+
+    For an arm without spread to resample; for paired arms, which mostly go together, it is on the wide side.
+    """
+    low = a - b - math.hypot(a - a_bounds[0], b_bounds[1] - b)
+    return low, a - b + math.hypot(a_bounds[1] - a, b - b_bounds[0])
+
+
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """p values adjusted for their number (Holm 1979, Scand. J. Stat. 6:65)."""
+    out: dict[str, float] = {}
+    worst = 0.0
+    for i, name in enumerate(sorted(p_values, key=lambda k: (p_values[k], k))):
+        worst = max(worst, min(1.0, (len(p_values) - i) * p_values[name]))
+        out[name] = worst
+    return out
+
+
+def design_effect(right: Floats, group: Ints) -> float | None:
+    """How many times larger the variance of a share is than for as many independent clips (Kish 1965).
+
+    Linearised between-group variance over p (1 - p) / n. None with one group, or when all are right or all wrong.
+    """
+    n, count, p = len(right), int(group.max()) + 1, float(right.mean())
+    if count < 2 or p in (0.0, 1.0):
+        return None
+    sums = np.bincount(group, right - p, minlength=count)
+    return float(count / (count - 1) * (sums**2).sum() / n / (p * (1 - p)))
+
+
+def minimum_detectable(standard_error: float, level: float = 0.95, power: float = 0.8) -> float:
+    """The smallest true difference found with probability `power` by a two-sided test of this standard error.
+
+    (z_(1+level)/2 + z_power) x SE, 2.80 SE by default (e.g. Bloom 1995, Evaluation Review 19:547).
+    """
+    z = NormalDist().inv_cdf
+    return (z((1 + level) / 2) + z(power)) * standard_error
+
+
+def clips_needed(n: int, standard_error: float, effect: float, level: float = 0.95, power: float = 0.8) -> int:
+    """Clips, in groups like these, at which `effect` would be found with `power`.
+
+    The standard error is taken to fall as 1 / sqrt(n). Raises ValueError for no effect.
+    """
+    if effect <= 0:
+        raise ValueError("clips_needed: the effect must be above 0")
+    return math.ceil(n * (minimum_detectable(standard_error, level, power) / effect) ** 2 - 1e-9)

@@ -1,0 +1,219 @@
+"""Intervals and tests against published worked examples and statsmodels; properties of resampling by group."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from statsmodels.api import OLS
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
+
+from eval import stats
+from eval.metrics import Floats, Ints
+
+
+def share(right: Floats) -> stats.Statistic:
+    return lambda w: {"share": (w @ right) / w.sum(axis=1)}
+
+
+def three_each(groups: int) -> Ints:
+    return np.repeat(np.arange(groups), 3)
+
+
+@pytest.mark.parametrize(
+    ("right", "n", "low", "high"),
+    [
+        (153, 198, 0.709, 0.826),  # the paper's 77.27 %, on the 198 clips that fit it
+        (70, 198, 0.290, 0.422),  # its 35.35 % before training
+        (81, 263, 0.2553, 0.3662),  # Newcombe 1998, Statist. Med. 17:857, table I, method 3
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson_published(right: int, n: int, low: float, high: float) -> None:
+    digits = 3 if n == 198 else 4
+    assert tuple(round(v, digits) for v in stats.wilson(right, n)) == (low, high)
+
+
+@given(n=st.integers(1, 500), data=st.data(), level=st.sampled_from([0.8, 0.95, 0.99]))
+@settings(deadline=None)
+def test_wilson_is_statsmodels(n: int, data: st.DataObject, level: float) -> None:
+    right = data.draw(st.integers(0, n))
+    assert stats.wilson(right, n, level) == pytest.approx(proportion_confint(right, n, 1 - level, "wilson"), abs=1e-12)
+
+
+def test_wilson_refuses_what_is_no_proportion() -> None:
+    for right, n in ((1, 0), (3, 2), (-1, 2)):
+        with pytest.raises(ValueError, match="no proportion"):
+            stats.wilson(right, n)
+
+
+def test_mcnemar_textbook() -> None:
+    # Agresti, Categorical Data Analysis, table 10.1: approval of the Prime Minister at two surveys, 150 against 86.
+    want = mcnemar([[794, 150], [86, 570]], exact=True).pvalue
+    assert stats.mcnemar_exact(150, 86) == pytest.approx(want) == pytest.approx(3.7e-5, rel=0.03)
+    assert stats.mcnemar_exact(5, 0) == 0.0625  # 2 / 2^5
+    assert stats.mcnemar_exact(0, 0) == 1.0
+    assert stats.mcnemar_exact(4, 4) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("a", "n", "b", "m", "low", "high"),
+    [
+        (56, 70, 48, 80, 0.0524, 0.3339),  # Newcombe 1998, Statist. Med. 17:873, table II, method 10
+        (9, 10, 3, 10, 0.1705, 0.8090),
+        (10, 10, 0, 20, 0.6791, 1.0),
+    ],
+)
+def test_square_and_add_published(a: int, n: int, b: int, m: int, low: float, high: float) -> None:
+    got = stats.square_and_add(a / n, stats.wilson(a, n), b / m, stats.wilson(b, m))
+    assert tuple(round(v, 4) for v in got) == (low, high)
+
+
+def test_standard_error_is_the_cluster_robust_one() -> None:
+    rng = np.random.default_rng(4)
+    group = np.sort(rng.integers(0, 60, 240))
+    group = np.unique(group, return_inverse=True)[1]
+    right = (rng.random(240) < rng.beta(3, 2, group.max() + 1)[group]).astype(float)
+    robust = OLS(right, np.ones(240)).fit(cov_type="cluster", cov_kwds={"groups": group})
+    groups = int(group.max()) + 1
+    se, note = stats.spread(stats.bootstrap(share(right), group, 4000)["share"], groups)
+    assert note == "" and se == pytest.approx(robust.bse[0], rel=0.05)
+    # statsmodels scales by G/(G-1) (n-1)/(n-1); the design effect is that variance over p (1 - p) / n.
+    p = right.mean()
+    assert stats.design_effect(right, group) == pytest.approx(robust.bse[0] ** 2 * 240 / (p * (1 - p)), rel=0.01)
+
+
+def test_paired_test_is_obuchowskis() -> None:
+    """Obuchowski 1998 for paired shares: X2 = d^2 / (G/(G-1) sum (D_g - n_g d)^2 / N^2)."""
+    rng = np.random.default_rng(8)
+    group = three_each(50)
+    skill = rng.beta(4, 3, 50)[group]
+    a, b = (rng.random(150) < skill).astype(float), (rng.random(150) < skill - 0.12).astype(float)
+    d = float((a - b).mean())
+    sums = np.bincount(group, a - b - d)
+    x2 = d**2 / (50 / 49 * (sums**2).sum() / 150**2)
+    values = stats.bootstrap(share(a), group, 4000)["share"] - stats.bootstrap(share(b), group, 4000)["share"]
+    bounds, p, _ = stats.difference_interval(d, values, 50)
+    from scipy.stats import t
+
+    assert p == pytest.approx(2 * t.sf(math.sqrt(x2), 49), rel=0.3)
+    assert bounds is not None and (bounds[0] > 0) == (p is not None and p < 0.05)
+
+
+@given(seed=st.integers(0, 10_000), groups=st.integers(2, 20))
+@settings(max_examples=25, deadline=None)
+def test_copies_within_a_group_never_narrow_the_interval(seed: int, groups: int) -> None:
+    right = (np.random.default_rng(seed).random(groups * 3) < 0.6).astype(float)
+    group = three_each(groups)
+    value = float(right.mean())
+
+    def width(r: Floats, g: Ints) -> float:
+        values = stats.bootstrap(share(r), g, 400, seed)["share"]
+        bounds, _ = stats.score_interval(value, values, groups, groups * 3)
+        assert bounds is not None
+        return bounds[1] - bounds[0]
+
+    assert width(np.tile(right, 4), np.tile(group, 4)) == pytest.approx(width(right, group))
+    apart = stats.bootstrap(share(np.tile(right, 4)), np.arange(12 * groups), 400, seed)["share"]
+    bounds, _ = stats.score_interval(value, apart, 12 * groups, 12 * groups)
+    effect = stats.design_effect(right, group)
+    if effect is not None and effect > 0.8:  # copies taken for independent clips would claim too much
+        assert bounds is not None and bounds[1] - bounds[0] < width(right, group)
+
+
+@given(seed=st.integers(0, 10_000), groups=st.integers(2, 30), p=st.floats(0, 1))
+@settings(max_examples=60, deadline=None)
+def test_an_interval_holds_its_score_and_stays_in_range(seed: int, groups: int, p: float) -> None:
+    right = (np.random.default_rng(seed).random(groups * 3) < p).astype(float)
+    values = stats.bootstrap(share(right), three_each(groups), 200, seed)["share"]
+    value = float(right.mean())
+    bounds, _ = stats.score_interval(value, values, groups, groups * 3)
+    assert bounds is not None
+    assert -1e-12 <= bounds[0] <= value + 1e-9 and value - 1e-9 <= bounds[1] <= 1 + 1e-12
+    assert bounds[1] - bounds[0] > 1e-3  # never a point
+
+
+def test_all_right_is_bounded_by_the_number_of_groups() -> None:
+    bounds, note = stats.score_interval(1.0, np.ones(500), 40, 120)
+    assert bounds is not None and bounds[1] == 1.0
+    assert stats.wilson(40, 40)[0] - 0.01 < bounds[0] < stats.wilson(40, 40)[0]  # t for z is a little wider
+    assert "40 independent clips" in note
+    low, _ = stats.score_interval(0.0, np.zeros(500), 40, 120)
+    assert low is not None and low[0] == 0.0 and low[1] == pytest.approx(1 - bounds[0])
+
+
+def test_no_spread_between_groups() -> None:
+    same = np.full(500, 1 / 3)
+    bounds, note = stats.score_interval(1 / 3, same, 4, 12)
+    assert bounds is not None and bounds[1] - bounds[0] > 0.5 and "same in every group" in note
+    assert stats.score_interval(1 / 3, same, 4, 12, fixed=True)[0] == (1 / 3, 1 / 3)
+
+
+def test_one_group_and_rare_scores_have_no_interval_and_say_so() -> None:
+    bounds, note = stats.score_interval(0.5, np.full(10, 0.5), 1, 9)
+    assert bounds is None and "one group" in note
+    assert stats.difference_interval(0.5, np.full(10, 0.5), 1)[:2] == (None, None)
+    values = np.where(np.arange(100) < 10, np.nan, np.linspace(0, 1, 100))
+    bounds, note = stats.score_interval(0.5, values, 20, 60)
+    assert bounds is None and "undefined in 10%" in note
+    assert stats.score_interval(0.5, np.where(np.arange(100) < 4, np.nan, values + 0.1), 20, 60)[0] is None
+
+
+def test_coverage_near_the_top() -> None:
+    """200 test sets of 40 groups of three at 93 %: the interval holds the truth nearly as often as it says."""
+    rng = np.random.default_rng(1)
+    held = 0
+    for _ in range(200):
+        ability = rng.beta(0.93 * 5.7, 0.07 * 5.7, 40)
+        right = (rng.random((40, 3)) < ability[:, None]).astype(float).ravel()
+        values = stats.bootstrap(share(right), three_each(40), 300)["share"]
+        bounds, _ = stats.score_interval(float(right.mean()), values, 40, 120)
+        held += bounds is not None and bounds[0] <= 0.93 <= bounds[1]
+    assert held >= 183  # 95 % of 200 is 190, minus 2.3 standard deviations
+
+
+def test_bootstrap_is_seeded_and_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    right, group = np.arange(30) % 2 * 1.0, three_each(10)
+    first = stats.bootstrap(share(right), group, 100, 7)["share"]
+    monkeypatch.setattr(stats, "CHUNK", 70)
+    assert (stats.bootstrap(share(right), group, 100, 7)["share"] == first).all()
+    assert (stats.bootstrap(share(right), group, 100, 8)["share"] != first).any()
+
+
+def test_p_agrees_with_the_interval() -> None:
+    values = np.random.default_rng(0).normal(0.2, 0.1, 2000)
+    bounds, p, _ = stats.difference_interval(0.2, values, 40)
+    assert bounds is not None and p is not None
+    assert stats.p_of(0.2, (0.0, 0.4), 40) == pytest.approx(0.05)
+    assert stats.p_of(-0.2, (-0.4, 0.0), 40) == pytest.approx(0.05)
+    assert stats.p_of(0.0, bounds, 40) == 1.0
+    assert (p < 0.05) == (bounds[0] > 0)
+
+
+@pytest.mark.parametrize("ps", [[0.01, 0.04, 0.03, 0.005], [0.5], [0.02, 0.02, 0.9, 0.0, 1.0], [0.4, 0.4, 0.4]])
+def test_holm_is_statsmodels(ps: list[float]) -> None:
+    got = stats.holm({str(i): p for i, p in enumerate(ps)})
+    assert [got[str(i)] for i in range(len(ps))] == pytest.approx(multipletests(ps, method="holm")[1].tolist())
+
+
+def test_power() -> None:
+    assert stats.minimum_detectable(1.0) == pytest.approx(2.80, abs=0.005)  # Bloom 1995: 2.8 standard errors
+    assert stats.clips_needed(100, 0.1, stats.minimum_detectable(0.1)) == 100
+    assert stats.clips_needed(100, 0.1, stats.minimum_detectable(0.1) / 2) == 400
+    with pytest.raises(ValueError, match="above 0"):
+        stats.clips_needed(100, 0.1, 0.0)
+
+
+def test_design_effect() -> None:
+    group = three_each(6)
+    assert stats.design_effect(np.repeat([1.0, 0.0, 1.0, 0.0, 1.0, 0.0], 3), group) == pytest.approx(3.6)  # 3 x 6/5
+    assert stats.design_effect(np.tile([1.0, 0.0, 0.0], 6), group) == pytest.approx(0.0)
+    assert stats.design_effect(np.ones(18), group) is None
+    assert stats.design_effect(np.array([1.0, 0.0]), np.zeros(2, dtype=np.int64)) is None
