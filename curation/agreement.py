@@ -1,4 +1,8 @@
-"""Agreement of a long table of ratings: scored field by field, told in words."""
+"""Agreement of a long table of ratings: scored field by field, told in words.
+
+The public names of the whole: `agreement_sums` (ratings as arrays, the bootstrap), `agreement_scores` (coefficients),
+`agreement_gate` (what follows from them), `agreement_read` (other people's files), and the reports below.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +14,35 @@ from typing import Any
 
 import numpy as np
 
-from curation.agreement import Score, cohen, scores
+from curation.agreement_gate import GateResult, Shift, anchoring, annotators, gate
 from curation.agreement_read import read_table
-from curation.agreement_sums import Floats, Rating, Ratings, encode, iou, item_pairs, per
+from curation.agreement_scores import FieldScores, Score, cohen, label, scores, shares
+from curation.agreement_sums import Floats, Rating, Ratings, encode, from_matrix, iou, item_pairs, per, wilson
 
+__all__ = [
+    "FieldScores",
+    "GateResult",
+    "Rating",
+    "Ratings",
+    "Score",
+    "Shift",
+    "agree_table",
+    "anchoring",
+    "annotators",
+    "cohen",
+    "encode",
+    "field_report",
+    "from_matrix",
+    "gate",
+    "iou",
+    "item_medians",
+    "label",
+    "read_table",
+    "render_agreement",
+    "scores",
+    "shares",
+    "wilson",
+]
 Json = dict[str, Any]
 PAIRED_RATERS = 30  # above, pairs are not listed
 WORST = 10

@@ -50,7 +50,7 @@ def gate(
     `table` is the random, blind overlap and nothing else: ratings that saw a draft, or were chosen for being hard,
     answer another question. `classes` names classes that must be shown even if nobody gave them. Numbers and segments
     have no classes: alpha alone decides (of segments: the worse of start and end) on at least `min_units` units. How
-    many units in all: an interval's width shrinks with the root of their number, so n ((value - low) / (value - bound))^2.
+    many in all: an interval's width shrinks with the root of their number, so n ((value - low) / (value - bound))^2.
     """
     rows = [row for row in table if row.field == field]
     if level == "segment":
