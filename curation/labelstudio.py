@@ -1,0 +1,330 @@
+"""Label Studio Community: the server as a process of its own, and the few API calls that review needs.
+
+The server never shares our environment (it pins libraries that ours cannot live with): it is installed once into the
+user's cache, with a migrated empty database beside it as a template, because migrating takes a minute and copying does
+not. Each instance has its own data folder outside the workspace, since that database holds accounts and tokens.
+Facts about the API that shape this module: the server validates neither tasks nor annotations; importing the same
+task twice makes two; local files are served only below a storage's path, which must lie below the document root.
+"""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from curation.errors import DataError, UsageError, missing_extra
+from curation.ids import sha256_bytes
+from curation.types import Json
+
+VERSION = "1.23.2"
+ADMIN = "admin@localhost.local"
+BATCH = 1000  # tasks per import; the server needs memory for ten times the body
+_QUIET = {
+    "COLLECT_ANALYTICS": "false",
+    "SENTRY_DSN": "",
+    "FRONTEND_SENTRY_DSN": "",
+    "LATEST_VERSION_CHECK": "false",
+    "LABEL_STUDIO_DISABLE_SIGNUP_WITHOUT_LINK": "true",
+    "LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": "true",
+}
+
+
+# -- the server's own environment ------------------------------------------------------------------------------------
+def cache_dir() -> Path:
+    """Where the server's environment and template database live."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base, "vlm-autodrive", f"label-studio-{VERSION}")
+
+
+def instance_dir(workspace: Path) -> Path:
+    """The data folder of the server of one workspace: outside it, because it holds accounts and tokens."""
+    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    tag = sha256_bytes(str(workspace.resolve()).encode())[:8]
+    return Path(base, "vlm-autodrive", "label-studio", f"{workspace.name}-{tag}")
+
+
+def install() -> Path:
+    """Install the server and make its template database unless that was done; returns the executable.
+
+    Takes minutes (1 GB) the first time. Raises DataError with the log's path when it fails.
+    """
+    root = cache_dir()
+    root.mkdir(parents=True, exist_ok=True)
+    program = root / "venv" / "bin" / "label-studio"
+    with (root / "lock").open("w") as lock, (root / "install.log").open("a") as log:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # a second run waits for the first one's installation
+        if not (root / "venv" / ".complete").exists():
+            shutil.rmtree(root / "venv", ignore_errors=True)
+            python = str(root / "venv" / "bin" / "python")
+            if uv := shutil.which("uv"):
+                steps = [[uv, "venv", "-q", "--python", sys.executable, str(root / "venv")]]
+                steps += [[uv, "pip", "install", "-q", "--python", python, f"label-studio=={VERSION}"]]
+            else:
+                steps = [[sys.executable, "-m", "venv", str(root / "venv")]]
+                steps += [[python, "-m", "pip", "install", "-q", f"label-studio=={VERSION}"]]
+            for step in steps:
+                _checked(step, log.name, log)
+            (root / "venv" / ".complete").touch()
+        if not (root / "template.sqlite3").exists():
+            work = root / "template"
+            shutil.rmtree(work, ignore_errors=True)
+            work.mkdir()
+            env = {**os.environ, **_QUIET, "LABEL_STUDIO_BASE_DATA_DIR": str(work)}
+            _checked([str(program), "init", "-q"], log.name, log, env)
+            os.replace(work / "label_studio.sqlite3", root / "template.sqlite3")
+            shutil.rmtree(work)  # it holds a secret key that no instance may share
+    return program
+
+
+def _checked(command: list[str], log_name: str, log: Any, env: dict[str, str] | None = None) -> None:
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, check=False)
+    if done.returncode:
+        raise DataError(f"installing Label Studio {VERSION} failed; see {log_name}, then run the same command again")
+
+
+# -- a server process ------------------------------------------------------------------------------------------------
+@dataclass
+class Server:
+    """A running server of ours. Its token and password exist only here and, hashed or not, in its own database."""
+
+    url: str
+    token: str
+    password: str
+    process: subprocess.Popen[bytes]
+    media: Path
+
+    def stop(self) -> None:
+        """End the process; returns when it is gone."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+@contextmanager
+def serve(instance: Path, blobs: Path, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[Server]:
+    """Run the server of `instance` with the media folder `blobs` until the block ends.
+
+    Port 0 takes a free one. The admin's token is new each time; the password is LABEL_STUDIO_PASSWORD from the
+    environment, else new each time. Raises DataError when it is running already or does not come up.
+    """
+    program = install()
+    media = instance / "media"
+    for folder in (instance / "data", media):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    link = media / "clips"
+    if link.is_symlink():
+        link.unlink()
+    link.symlink_to(blobs.resolve(), target_is_directory=True)  # blob names are hashes: they name no source
+    token = secrets.token_hex(20)
+    password = os.environ.get("LABEL_STUDIO_PASSWORD") or secrets.token_urlsafe(12)
+    port = port or _free_port(host)
+    with (instance / "lock").open("w") as lock, (instance / "server.log").open("ab") as log:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise DataError(f"{instance}: its Label Studio runs already; stop that one first") from None
+        _admin(instance / "data" / "label_studio.sqlite3", token, password)
+        env = {
+            **os.environ,
+            **_QUIET,
+            "LABEL_STUDIO_BASE_DATA_DIR": str(instance / "data"),
+            "LABEL_STUDIO_USERNAME": ADMIN,
+            "LABEL_STUDIO_PASSWORD": password,
+            "LABEL_STUDIO_USER_TOKEN": token,
+            "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED": "true",
+            "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT": str(media),
+        }
+        command = [str(program), "start", "--no-browser", "--internal-host", host, "--port", str(port)]
+        # The child inherits the lock: it stays held while the server lives, even if we are killed.
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, pass_fds=[lock.fileno()]
+        )
+        server = Server(f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}", token, password, process, media)
+        try:
+            _await(server, instance / "server.log")
+            yield server
+        finally:
+            server.stop()
+
+
+def _free_port(host: str) -> int:
+    with socket.socket() as s:
+        s.bind((host, 0))
+        return int(s.getsockname()[1])
+
+
+def _admin(database: Path, token: str, password: str) -> None:
+    """A fresh copy of the template, or new credentials for the admin of an existing database.
+
+    Django's password format is `pbkdf2_sha256$<iterations>$<salt>$<base64>` (django.contrib.auth.hashers).
+    """
+    if not database.exists():
+        beside = database.with_suffix(".part")
+        shutil.copyfile(cache_dir() / "template.sqlite3", beside)
+        os.replace(beside, database)
+        return
+    salt, rounds = secrets.token_hex(8), 600_000
+    digest = base64.b64encode(hashlib.pbkdf2_hmac("sha256", password.encode(), salt.encode(), rounds)).decode()
+    with closing(sqlite3.connect(database)) as db, db:
+        for (user,) in db.execute("select id from htx_user where email = ?", (ADMIN,)).fetchall():
+            stored = f"pbkdf2_sha256${rounds}${salt}${digest}"
+            db.execute("update htx_user set password = ? where id = ?", (stored, user))
+            db.execute("update authtoken_token set key = ? where user_id = ?", (token, user))
+
+
+def _await(server: Server, log: Path, timeout_s: float = 240.0) -> None:
+    """Until *our* server answers: the token tells it from another one that took the port."""
+    end = time.monotonic() + timeout_s
+    request = urllib.request.Request(
+        f"{server.url}/api/current-user/whoami", headers={"Authorization": f"Token {server.token}"}
+    )
+    while time.monotonic() < end and server.process.poll() is None:
+        try:
+            with urllib.request.urlopen(request, timeout=5):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.3)
+    raise DataError(f"Label Studio did not come up at {server.url}; see the end of {log}")
+
+
+# -- API -------------------------------------------------------------------------------------------------------------
+def connect(url: str | None = None, token: str | None = None) -> Any:
+    """The SDK's client for a server: `url` and `token`, else LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY.
+
+    Raises UsageError when they are not set or the extra is not installed, DataError when the server does not answer.
+    """
+    try:
+        from label_studio_sdk import LabelStudio
+    except ImportError:
+        raise missing_extra("review", "reviewing in Label Studio") from None
+    url, token = url or os.environ.get("LABEL_STUDIO_URL"), token or os.environ.get("LABEL_STUDIO_API_KEY")
+    if not url or not token:
+        raise UsageError(
+            "no Label Studio given: `autodrive review serve` prints LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY to set"
+        )
+    client = LabelStudio(base_url=url, api_key=token, timeout=300)
+    with told(url):
+        client.users.whoami()
+    return client
+
+
+@contextmanager
+def told(url: str) -> Iterator[None]:
+    """Turn a refusal or a silence of the server into one line that says what to do."""
+    import httpx
+    from label_studio_sdk.core.api_error import ApiError
+
+    try:
+        yield
+    except ApiError as e:
+        detail = " ".join(str(e.body).split())[:300]
+        raise DataError(f"Label Studio at {url} answered {e.status_code}: {detail}") from None
+    except httpx.TransportError as e:
+        again = "when it is up, run the same command again: it goes on where it stopped"
+        raise DataError(f"Label Studio at {url} does not answer ({type(e).__name__}); {again}") from None
+
+
+def projects(client: Any, prefix: str) -> dict[str, int]:
+    """Projects whose title begins with `prefix`: title → id (the oldest of equal titles)."""
+    found = sorted(((p.title or "", int(p.id)) for p in client.projects.list()), reverse=True)
+    return {title: number for title, number in found if title.startswith(prefix)}
+
+
+def ensure_project(client: Any, title: str, config: str, *, raters: int, about: str, media: Path | None) -> int:
+    """The project of that title, made if there is none. `media`: a folder of ours that its server may show.
+
+    A config is never edited: the title carries its hash, so a changed form is another project.
+    """
+    known = projects(client, title).get(title)
+    if known is None:
+        made = client.projects.create(
+            title=title,
+            label_config=config,
+            description=about,
+            maximum_annotations=raters,
+            sampling="Sequential sampling",
+            show_skip_button=False,
+            show_collab_predictions=False,
+            show_annotation_history=False,
+        )
+        known = int(made.id)
+    if media is not None:
+        path = str(media / "clips")
+        if all(s.path != path for s in client.import_storage.local.list(project=known)):
+            client.import_storage.local.create(project=known, path=path, title="clips", use_blob_urls=True)
+    return known
+
+
+def known_tasks(client: Any, project: int, key: str) -> dict[str, int]:
+    """What is in a project already: our key in the task's data → the server's task id (the first of duplicates)."""
+    if not (client.projects.get(id=project).task_number or 0):
+        return {}
+    found: dict[str, int] = {}
+    for task in client.tasks.list(project=project, page_size=BATCH, fields="task_only"):
+        ours = (task.data or {}).get(key)
+        if ours is not None:
+            found[str(ours)] = min(int(task.id), found.get(str(ours), int(task.id)))
+    return found
+
+
+def import_tasks(client: Any, project: int, tasks: list[Json]) -> list[int]:
+    """Add tasks (at most BATCH); returns the server's ids in their order."""
+    answer = client.projects.import_tasks(id=project, request=tasks, return_task_ids=True)
+    numbers = [int(n) for n in answer.task_ids or []]
+    if len(numbers) != len(tasks):
+        raise DataError(f"Label Studio took {len(numbers)} of {len(tasks)} tasks; run the same command again")
+    return numbers
+
+
+def export(client: Any, project: int) -> list[Json]:
+    """All tasks of a project with their annotations, in Label Studio's plain JSON export format."""
+    pieces = client.projects.exports.download_sync(id=project, export_type="JSON", download_all_tasks=True)
+    rows: list[Json] = json.loads(b"".join(pieces))
+    return rows
+
+
+# -- raters ----------------------------------------------------------------------------------------------------------
+def invite_url(client: Any, url: str) -> str:
+    """The link by which a rater makes an account."""
+    answer = client._client_wrapper.httpx_client.request("api/invite", method="GET").json()
+    return url.rstrip("/") + str(answer["invite_url"])
+
+
+def sign_up(url: str, invite: str, email: str, password: str) -> str:
+    """Make a rater's account through the invite link, as a browser would; returns its personal access token.
+
+    `users.create` of the API makes accounts that cannot log in. Raises DataError when a step is refused.
+    """
+    import httpx
+
+    with httpx.Client(base_url=url, follow_redirects=False, timeout=60) as http:
+        http.get(invite)
+        form = {"email": email, "password": password, "csrfmiddlewaretoken": http.cookies.get("csrftoken") or ""}
+        answer = http.post(invite, data=form, headers={"Referer": invite})
+        if answer.status_code != 302:
+            raise DataError(f"Label Studio refused the account {email}: {answer.status_code}")
+        made = http.post("/api/token/", headers={"X-CSRFToken": http.cookies.get("csrftoken") or "", "Referer": url})
+        if made.status_code != 201:
+            raise DataError(f"Label Studio gave no token for {email}: {made.status_code}")
+        return str(made.json()["token"])
