@@ -191,11 +191,11 @@ def _schema(path: Path, ontologies: dict[str, Json]) -> Json:
     except jsonschema.SchemaError as e:
         raise UsageError(f"{path}: {pointer(e.absolute_path)}: not JSON Schema 2020-12: {e.message}") from None
     if whole.get("type") != "object":
-        raise UsageError(f"{path}: the value of a task is an object; give the schema \"type\": \"object\"")
+        raise UsageError(f'{path}: the value of a task is an object; give the schema "type": "object"')
     for at, node in _objects(whole, ""):
         if node.get("additionalProperties") is not False or set(node.get("required", ())) != set(node["properties"]):
             raise UsageError(
-                f"{path}: {at or 'top level'}: an object needs \"additionalProperties\": false and its properties in "
+                f'{path}: {at or "top level"}: an object needs "additionalProperties": false and its properties in '
                 '"required" (one that may be missing is nullable instead), so that Parquet gives it back as it was'
             )
     return whole

@@ -9,6 +9,7 @@ A template is JSON; everything stands for itself except strings with `{path}` an
     {"$switch": PATH, "cases": {X: NODE}, "default": N}  by the value as text; without a match and default: left out
     {"$for": PATH, "as": NAME, "do": NODE}               a list
     {"$join": NODE, "key": NAME, "with": TEXT}           a list of texts (or of objects, by key) as one text
+    {"$concat": [NODE, …]}                               lists as one list
     {"$let": {NAME: NODE}, "in": NODE}                   names for parts that are used twice; in order
     {"$use": NAME}                                       a node of the template's "defs"
 
@@ -32,6 +33,7 @@ ARGUMENTS: Final[dict[str, frozenset[str]]] = {
     "$switch": frozenset({"cases", "default"}),
     "$for": frozenset({"as", "do"}),
     "$join": frozenset({"key", "with"}),
+    "$concat": frozenset(),
     "$let": frozenset({"in"}),
     "$use": frozenset(),
 }
@@ -89,8 +91,8 @@ def check(node: Any, where: str, defs: dict[str, Any] | None = None, path: str =
         if wrong or missing:
             problem = f"does not take '{min(wrong)}'" if wrong else f"needs '{min(missing)}'"
             raise UsageError(f"{where}: {path}: '{kind}' {problem}; it takes {sorted(ARGUMENTS[kind])}")
-        if kind == "$choose" and not (isinstance(node[kind], list) and node[kind]):
-            raise UsageError(f"{where}: {path}: '{kind}' takes a list of at least one node")
+        if kind in ("$choose", "$concat") and not (isinstance(node[kind], list) and node[kind]):
+            raise UsageError(f"{where}: {path}: '{kind}' takes a list of one node or more")
         if kind == "$use" and node[kind] not in defs:
             raise UsageError(f"{where}: {path}: no '{node[kind]}' under \"defs\"; there: {sorted(defs)}")
         if kind in ("$get", "$if", "$switch", "$for") and not isinstance(node[kind], str):
@@ -165,6 +167,8 @@ def _node(kind: str, node: dict[str, Any], scope: Scope, path: str) -> Any:
         return _present(
             _render(node["do"], scope.with_names(**{node["as"]: one}), f"{path}/{i}") for i, one in enumerate(found)
         )
+    if kind == "$concat":
+        return [one for part in _render(body, scope, path) for one in part]
     if kind == "$join":
         parts = _render(body, scope, path)
         texts = [part[node["key"]] for part in parts] if "key" in node else parts
