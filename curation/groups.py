@@ -1,0 +1,107 @@
+"""Which clips must not straddle splits: drive, else upload, else the source itself, joined by near-duplicate links.
+
+Near-duplicates are found by their sequences of frame hashes, in time about linear in the number of clips: frames that
+share a quarter of their bits (locality-sensitive bands) propose a pair of clips and a shift in time; the pair is
+linked if the frames agree over the whole overlap. What all footage looks like proposes nothing (crowded buckets), nor
+does a frame without shape (empty hash), and a scene that stands still must agree almost exactly.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import mean
+
+from curation.ids import make_id
+from curation.types import Clip, Source
+
+BANDS = 4  # of 16 bits: frames at most 3 bits apart share one for certain
+CROWD = 32  # more clips than this in one bucket: a common look, not a copy
+MIN_FRAMES = 6  # of the overlap that must show something; all of a shorter clip, but at least half as many
+NEAR_BITS = 7.0  # mean distance, of 64, over the overlap of copies (measured: to 5.3; other footage from 11.6)
+STILL_BITS = 1.0  # the same for scenes that do not move
+MOVES = 6  # bits between frames of one clip that make it a moving scene
+
+
+def hamming(a: str, b: str) -> int:
+    """How many bits two hex hashes of equal length differ in."""
+    return (int(a, 16) ^ int(b, 16)).bit_count()
+
+
+def near_duplicates(clips: Iterable[tuple[str, Sequence[str]]]) -> list[tuple[str, str, float]]:
+    """Pairs (id, id, likeness in 0..1) of clips that show the same footage, shifted in time or not.
+
+    `clips`: id and frame hashes at an equal rate, "" where a frame shows nothing. Sorted by id.
+    """
+    known = sorted(clips)
+    numbers = [[int(h, 16) if h else None for h in hashes] for _, hashes in known]
+    buckets: defaultdict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
+    for c, frames in enumerate(numbers):
+        for i, value in enumerate(frames):
+            if value is not None:
+                for band in range(BANDS):
+                    buckets[band, (value >> 16 * band) & 0xFFFF].append((c, i))
+    proposed: set[tuple[int, int, int]] = set()
+    for places in buckets.values():
+        if len({c for c, _ in places}) > CROWD:
+            continue
+        proposed |= {(a, b, i - j) for a, i in places for b, j in places if a < b}
+    best: dict[tuple[int, int], float] = {}
+    for a, b, shift in proposed:
+        likeness = _agree(numbers[a], numbers[b], shift)
+        if likeness is not None:
+            best[a, b] = max(likeness, best.get((a, b), 0.0))
+    return [(known[a][0], known[b][0], round(x, 4)) for (a, b), x in sorted(best.items())]
+
+
+def _agree(a: list[int | None], b: list[int | None], shift: int) -> float | None:
+    """Likeness of frame i of `a` with frame i - shift of `b` over their overlap; None if they are not the same."""
+    pairs = [(a[i], b[i - shift]) for i in range(max(0, shift), min(len(a), len(b) + shift))]
+    shown = [(x, y) for x, y in pairs if x is not None and y is not None]
+    if len(shown) < max(MIN_FRAMES // 2, min(MIN_FRAMES, len(a), len(b))) or 2 * len(shown) < len(pairs):
+        return None
+    apart = mean((x ^ y).bit_count() for x, y in shown)
+    moves = max((x ^ shown[0][0]).bit_count() for x, _ in shown) >= MOVES
+    return 1 - apart / 64 if apart <= (NEAR_BITS if moves else STILL_BITS) else None
+
+
+def groups(clips: Iterable[Clip], sources: Mapping[str, Source]) -> dict[str, tuple[str, str]]:
+    """Clip id → (opaque group, why). `why` names what holds it together: drive, upload or source, + near_duplicate.
+
+    Clips of one source, of one drive or upload of a dataset, and of files with equal bytes are always together.
+    """
+    clips = sorted(clips, key=lambda c: c.id)
+    above: dict[str, str] = {}
+
+    def top(x: str) -> str:
+        above.setdefault(x, x)
+        while above[x] != x:
+            above[x] = above[above[x]]
+            x = above[x]
+        return x
+
+    def join(x: str, y: str) -> None:
+        low, high = sorted((top(x), top(y)))
+        above[high] = low
+
+    own = {c.id: _own(sources[c.source_id]) for c in clips}
+    name = {c.id: "/".join(own[c.id]) for c in clips}
+    for clip in clips:
+        join(name[clip.id], f"bytes/{sources[clip.source_id].sha256}")
+    linked: set[str] = set()
+    for a, b, _ in near_duplicates((c.id, c.phashes) for c in clips):
+        if name[a] != name[b]:
+            join(name[a], name[b])
+            linked |= {name[a], name[b]}
+    return {
+        c.id: (make_id("group", top(name[c.id])), own[c.id][0] + " + near_duplicate" * (name[c.id] in linked))
+        for c in clips
+    }
+
+
+def _own(source: Source) -> tuple[str, str, str]:
+    if source.drive:
+        return "drive", source.dataset, source.drive
+    if source.upload:
+        return "upload", source.dataset, source.upload
+    return "source", source.dataset, source.key
