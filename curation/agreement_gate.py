@@ -59,11 +59,11 @@ def gate(
         return min(both, key=lambda one: -math.inf if one.alpha.low is None else one.alpha.low)
     # The scale as given comes first; what raters wrote beside it still counts.
     known = [*classes, *sorted({str(row.value) for row in rows} - set(classes))] if classes else None
-    s = scores(encode(rows, level, known), seed, replicates)
+    s = scores(encode(rows, level, known), seed, replicates, listed=len(rows) + len(known or ()))
     rarest = min(s.prevalence, key=lambda c: (s.prevalence[c], c)) if s.prevalence else None
     specific = s.specific[rarest] if rarest is not None else None
     units, every = (s.alpha.n if specific is None else specific.n), s.raw.n
-    of = f"'{rarest}'" if rarest is not None else "it"
+    of = f" '{rarest}'" if rarest is not None else ""
 
     def told(status: str, text: str, more: int | None) -> GateResult:
         return GateResult(field, status, f"{field}: {status}: {text}", s.alpha, specific, rarest, units, more)
@@ -72,12 +72,15 @@ def gate(
         rate = units / every if units else 1 / max(1, every)  # none seen: at best one in the next as many
         more = math.ceil((min_units - units) / rate) if every else min_units
         wanted = f"{'about' if units else 'at least'} {more} more items rated twice, blind and at random"
-        return told("not shown", f"{units} units of {of}, {min_units} are needed: {wanted}", more)
-    if s.alpha.value is None:
-        return told("not shown", f"alpha is undefined: {s.alpha.reason}", None)
+        return told("not shown", f"{units} units of{of or ' it'}, {min_units} are needed: {wanted}", more)
+    judged = [("alpha", s.alpha, min_alpha)]
+    if specific is not None:
+        judged.append((f"agreement on{of}", specific, min_specific))
     failing, needed = [], [0]
-    for name, score, bound in (("alpha", s.alpha, min_alpha), (f"agreement on {of}", specific, min_specific)):
-        if score is None or score.value is None or score.low is None or score.low >= bound:
+    for name, score, bound in judged:
+        if score.value is None or score.low is None:
+            return told("not shown", f"{name} is undefined: {score.reason}", None)
+        if score.low >= bound:
             continue
         failing.append(
             f"{name} {score.value:.2f} [{score.low:.2f}, {score.high:.2f}], and the lower end must be {bound:g}"
@@ -85,19 +88,13 @@ def gate(
         shown = (score.value - score.low) / (score.value - bound) if score.value > bound else math.inf
         needed.append(math.ceil(every * (shown**2 - 1)) if shown < 1e4 else -1)
     if not failing:
-        return told("passed", _stands(s.alpha, specific, of), 0)
+        stands = [f"{name} {score.value:.2f} [{score.low:.2f}, {score.high:.2f}]" for name, score, _ in judged]
+        return told("passed", ", ".join(stands), 0)
     if min(needed) < 0:
         text = "more ratings would not help, the value itself is too low: settle the guideline first"
         return told("failed", f"{'; '.join(failing)}; {text}", None)
     text = f"about {max(needed)} more items rated twice, blind and at random, would be needed to know"
     return told("failed", f"{'; '.join(failing)}; {text}", max(needed))
-
-
-def _stands(alpha: Score, specific: Score | None, of: str) -> str:
-    text = f"alpha {alpha.value:.2f} [{alpha.low:.2f}, {alpha.high:.2f}]"
-    return text + (
-        f", agreement on {of} {specific.value:.2f} [{specific.low:.2f}, {specific.high:.2f}]" if specific else ""
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,17 +68,18 @@ def label(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def scores(r: Ratings, seed: int = 0, replicates: int = 1000) -> FieldScores:
+def scores(r: Ratings, seed: int = 0, replicates: int = 1000, listed: int = LISTED_CLASSES) -> FieldScores:
     """All coefficients of one field, with percentile bootstrap intervals that resample whole groups.
 
     Raw and specific agreement weigh every pair of ratings alike. Items rated once count in the prevalences of Fleiss'
     kappa and AC1 (Gwet's convention) and are not resampled. Where fewer than ten groups disagree (or agree) the
     interval also takes in Wilson's bound on the share of disagreeing groups: no disagreement at all is never [1, 1].
+    Classes get scores of their own up to `listed`, the most frequent first.
     """
     categories = r.level in ("nominal", "ordinal")
-    listed = np.sort(np.argsort(-np.bincount(r.code, minlength=len(r.domain)), kind="stable")[:LISTED_CLASSES])
-    listed = listed if categories else listed[:0]
-    prevalence = {label(r.domain[v]): float(share) for v, share in zip(listed, _class_shares(r)[listed], strict=True)}
+    often = np.argsort(-np.bincount(r.code, minlength=len(r.domain)), kind="stable")
+    shown = np.sort(often[: listed if categories else 0])
+    prevalence = {label(r.domain[v]): float(share) for v, share in zip(shown, _class_shares(r)[shown], strict=True)}
     units = int((r.per_item() > 1).sum())
     if not units:
         alone = len(r.raters) < 2
@@ -87,7 +88,7 @@ def scores(r: Ratings, seed: int = 0, replicates: int = 1000) -> FieldScores:
     width = len(r.domain) if categories else 1
     build = category_sums if categories else number_sums
     fold = fold_groups(lambda chosen: build(r, chosen), r.group, patterns(r), width)
-    stat = category_stat(r, listed) if categories else number_stat(r)
+    stat = category_stat(r, shown) if categories else number_stat(r)
     point, worse, reps = fold.point(stat), fold.worse(stat), fold.draw(stat, r.level, seed, replicates)
     k, groups = fold.disagreeing()
     item, code = pairable(r)
@@ -103,7 +104,7 @@ def scores(r: Ratings, seed: int = 0, replicates: int = 1000) -> FieldScores:
     first += [Score(None, n=units, reason=f"for categories, and the level is {r.level}")] * (4 - len(first))
     having = np.bincount(np.unique(item * width + code) % width, minlength=width) if categories else code[:0]
     specific = {}
-    for i, v in enumerate(listed):
+    for i, v in enumerate(shown):
         k, groups = fold.disagreeing(int(v))
         reason = "" if groups else "no item that was rated twice has it"
         one = _score(point[4 + i], reps[:, 4 + i], int(having[v]), k, groups, floor=0.0, reason=reason)

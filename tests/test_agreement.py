@@ -1,0 +1,517 @@
+"""Agreement: published examples to the printed digit, other implementations as oracles, other people's tables."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import random
+from pathlib import Path
+
+import krippendorff
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import cohen_kappa_score
+from statsmodels.stats.inter_rater import cohens_kappa, fleiss_kappa
+
+from curation.agreement import (
+    Rating,
+    agree_table,
+    anchoring,
+    annotators,
+    cohen,
+    encode,
+    field_report,
+    from_matrix,
+    gate,
+    iou,
+    item_medians,
+    render_agreement,
+    scores,
+    shares,
+    wilson,
+)
+from curation.errors import DataError, UsageError
+
+NAN = float("nan")
+# The example with three coders of Wikipedia, "Krippendorff's alpha", and of the package's documentation.
+THREE = [
+    [NAN, NAN, NAN, NAN, NAN, 3, 4, 1, 2, 1, 1, 3, 3, NAN, 3],
+    [1, NAN, 2, 1, 3, 3, 4, 3, NAN, NAN, NAN, NAN, NAN, NAN, NAN],
+    [NAN, NAN, 2, 1, 3, 4, 4, NAN, 2, 1, 1, 3, 3, NAN, 4],
+]
+# Krippendorff (2011), Computing Krippendorff's Alpha-Reliability, section C; also `cac.raw4raters` of Gwet's irrCAC.
+FOUR = [
+    [1, 2, 3, 3, 2, 1, 4, 1, 2, NAN, NAN, NAN],
+    [1, 2, 3, 3, 2, 2, 4, 1, 2, 5, NAN, 3],
+    [NAN, 3, 3, 3, 2, 3, 4, 2, 2, 5, 1, NAN],
+    [1, 2, 3, 3, 2, 4, 4, 1, 2, 5, 1, NAN],
+]
+# Fleiss (1971), table 1: 30 patients, diagnosed by 6 psychiatrists each (1 depression, 2 personality disorder,
+# 3 schizophrenia, 4 neurosis, 5 other).
+FLEISS = """444444 222555 233335 555555 222444 113333 333355 113334 114444 555555 144444 124444 222333 144444 224445
+333335 111455 111112 224444 133555 555555 244444 224555 114444 144445 222224 111155 224444 133333 555555"""
+ONCE = {"replicates": 50}  # where only the point matters
+
+
+def two_raters(table: list[list[int]]) -> list[list[float]]:
+    """(2, n) codes of a square contingency table."""
+    cells = [(i, j) for i, row in enumerate(table) for j, count in enumerate(row) for _ in range(count)]
+    return [[float(i) for i, _ in cells], [float(j) for _, j in cells]]
+
+
+@pytest.mark.parametrize(
+    ("matrix", "level", "alpha"),
+    [
+        (THREE, "nominal", 0.691),
+        (THREE, "ordinal", 0.807),
+        (THREE, "interval", 0.811),
+        (THREE, "ratio", 0.809),
+        (FOUR, "nominal", 0.743),
+        (FOUR, "ordinal", 0.815),
+        (FOUR, "interval", 0.849),
+        (FOUR, "ratio", 0.797),
+    ],
+)
+def test_published_alpha(matrix: list[list[float]], level: str, alpha: float) -> None:
+    assert round(scores(from_matrix(matrix, level), **ONCE).alpha.value, 3) == alpha
+
+
+def test_published_fleiss_kappa() -> None:
+    s = scores(from_matrix(np.array([list(map(int, item)) for item in FLEISS.split()]).T, "nominal"), **ONCE)
+    assert [round(p, 3) for p in s.prevalence.values()] == [0.144, 0.144, 0.167, 0.306, 0.239]
+    assert round(s.fleiss.value, 3) == 0.430  # Fleiss (1971), p. 381
+    assert round(s.raw.value, 4) == 0.5556  # P-bar there
+
+
+def test_published_cohen_kappa() -> None:
+    raw, kappa = cohen(from_matrix(two_raters([[20, 5], [10, 15]]), "nominal"), 0, 1, **ONCE)
+    assert (raw.value, round(kappa.value, 4)) == (0.7, 0.4)  # Wikipedia, "Cohen's kappa", simple example
+
+
+def test_published_ac1_and_the_paradox_of_kappa() -> None:
+    r = from_matrix(
+        two_raters([[118, 5], [2, 0]]), "nominal"
+    )  # Gwet (2002), Kappa statistic is not satisfactory, table 3
+    assert round(scores(r, **ONCE).ac1.value, 4) == 0.9408
+    assert round(cohen(r, 0, 1, **ONCE)[1].value, 4) == -0.0234
+
+
+def test_published_coefficients_with_missing_ratings() -> None:
+    s = scores(from_matrix(FOUR, "nominal"), **ONCE)
+    assert round(s.ac1.value, 5) == 0.77544  # irrCAC, gwet.ac1.raw(cac.raw4raters)
+    assert round(s.fleiss.value, 5) == 0.76117  # irrCAC, fleiss.kappa.raw(cac.raw4raters)
+
+
+def test_specific_agreement_by_hand() -> None:
+    # Two raters, [[20, 5], [10, 15]]: class 0 agrees in 2*20 of 25+30 mentions, class 1 in 2*15 of 25+20.
+    s = scores(from_matrix(two_raters([[20, 5], [10, 15]]), "nominal"), **ONCE)
+    assert s.specific["0"].value == pytest.approx(40 / 55) and s.specific["1"].value == pytest.approx(30 / 45)
+    assert (s.specific["0"].n, s.specific["1"].n) == (35, 30)
+    assert s.prevalence == {"0": 0.55, "1": 0.45}
+    # Three raters, one item 0 0 1: of class 0, one ordered pair of two agrees for each of its 2 ratings: 2 of 4.
+    one = scores(from_matrix([[0], [0], [1]], "nominal"), **ONCE)
+    assert (one.specific["0"].value, one.specific["1"].value, one.raw.value) == (0.5, 0.0, pytest.approx(1 / 3))
+
+
+def test_wilson_by_its_definition() -> None:
+    for k, n in ((0, 10), (3, 10), (10, 10), (81, 263)):
+        for end in wilson(k, n):  # the ends solve |k/n - p| = z sqrt(p (1 - p) / n)
+            assert (k / n - end) ** 2 == pytest.approx(1.959964**2 * end * (1 - end) / n, abs=1e-9)
+    assert wilson(81, 263) == (
+        pytest.approx(0.2553, abs=1e-4),
+        pytest.approx(0.3662, abs=1e-4),
+    )  # Newcombe (1998), table I
+    assert wilson(0, 0) == (0.0, 1.0)
+
+
+ratings = (
+    st.integers(2, 5)
+    .flatmap(
+        lambda raters: st.lists(
+            st.lists(st.sampled_from([NAN, 0.0, 1.0, 2.0, 5.0]), min_size=raters, max_size=raters),
+            min_size=2,
+            max_size=25,
+        )
+    )
+    .map(lambda items: np.array(items).T)
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(ratings, st.sampled_from(["nominal", "ordinal", "interval", "ratio"]))
+def test_alpha_of_the_package_and_ours_agree_with_missing_ratings(matrix: np.ndarray, level: str) -> None:
+    paired = matrix[:, (~np.isnan(matrix)).sum(axis=0) > 1]
+    ours = scores(from_matrix(matrix, level), **ONCE).alpha
+    if not paired.size or len(np.unique(paired[~np.isnan(paired)])) < 2:
+        assert ours.value is None and ours.reason
+        return
+    theirs = krippendorff.alpha(reliability_data=paired, level_of_measurement=level)
+    assert ours.value == pytest.approx(theirs, abs=1e-9)
+    from curation.agreement_scores import fold_groups, patterns
+    from curation.agreement_sums import category_stat, category_sums, number_stat, number_sums
+
+    r = from_matrix(matrix, level)  # the vectorised form, which only large tables use as the point
+    if level in ("nominal", "ordinal"):
+        fold = fold_groups(lambda chosen: category_sums(r, chosen), r.group, patterns(r), len(r.domain))
+        point = fold.point(category_stat(r, np.arange(len(r.domain))))
+    else:
+        point = fold_groups(lambda chosen: number_sums(r, chosen), r.group, patterns(r), 1).point(number_stat(r))
+    assert point[1] == pytest.approx(theirs, abs=1e-9)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(2, 5), st.integers(2, 4), st.data())
+def test_fleiss_kappa_of_statsmodels(raters: int, classes: int, data: st.DataObject) -> None:
+    row = st.lists(st.integers(0, classes - 1), min_size=raters, max_size=raters)
+    codes = np.array(data.draw(st.lists(row, min_size=2, max_size=20)))
+    assume(len(np.unique(codes)) > 1)
+    counts = np.array([[(item == c).sum() for c in np.unique(codes)] for item in codes])
+    ours = scores(from_matrix(codes.T, "nominal"), **ONCE).fleiss.value
+    assert ours == pytest.approx(fleiss_kappa(counts), abs=1e-9)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=2, max_size=40))
+def test_cohen_kappa_of_scikit_learn_and_statsmodels(pairs: list[tuple[int, int]]) -> None:
+    left, right = zip(*pairs, strict=True)
+    _, kappa = cohen(from_matrix([left, right], "nominal"), 0, 1, **ONCE)
+    if len({*left, *right}) == 1:
+        assert kappa.value is None and "without variation" in kappa.reason
+        return
+    assert kappa.value == pytest.approx(cohen_kappa_score(left, right), abs=1e-9)
+    table = np.zeros((4, 4))
+    np.add.at(table, (left, right), 1)
+    assert kappa.value == pytest.approx(cohens_kappa(table, return_results=False), abs=1e-9)
+
+
+@settings(max_examples=40, deadline=None)
+@given(ratings, st.randoms(use_true_random=False))
+def test_names_and_order_do_not_matter(matrix: np.ndarray, rnd: random.Random) -> None:
+    rows = [
+        Rating(f"item{i}", f"rater{r}", "f", f"class{v:g}")
+        for r, given_ in enumerate(matrix)
+        for i, v in enumerate(given_)
+        if not math.isnan(v)
+    ]
+    assume(rows)
+    values = {}
+    for kind in ("item", "rater", "value"):
+        names = sorted({getattr(row, kind) for row in rows})
+        values[kind] = dict(zip(names, rnd.sample(names, len(names)), strict=True))
+    renamed = [Rating(values["item"][r.item], values["rater"][r.rater], "f", values["value"][r.value]) for r in rows]
+    rnd.shuffle(renamed)
+    before, after = (scores(encode(x, "nominal"), **ONCE) for x in (rows, renamed))
+    for name in ("raw", "alpha", "fleiss", "ac1"):
+        a, b = getattr(before, name).value, getattr(after, name).value
+        assert (a is None) == (b is None) and (a is None or a == pytest.approx(b, abs=1e-9))
+    for cls, score in before.specific.items():
+        assert after.specific[values["value"][cls]].value == pytest.approx(score.value)
+    rnd.shuffle(rows)  # the same rows in another order: the same to the last bit, interval included
+    assert scores(encode(rows, "nominal"), **ONCE) == before
+
+
+def simulated(n: int, accuracy: float, seed: int = 0, raters: int = 2, share: float = 0.3) -> list[Rating]:
+    rnd, rows = random.Random(seed), []
+    for i in range(n):
+        truth = "collision" if rnd.random() < share else "normal"
+        for r in range(raters):
+            value = truth if rnd.random() < accuracy else rnd.choice(["collision", "normal"])
+            rows.append(Rating(f"i{i}", f"r{r}", "class", value))
+    return rows
+
+
+def test_the_bootstrap_is_the_one_by_hand() -> None:
+    """Against resampling items one by one and calling the package: same ends within Monte-Carlo error."""
+    r = encode(simulated(150, 0.8, raters=3), "nominal")
+    matrix = np.full((3, 150), NAN)
+    matrix[r.rater, r.item] = r.code
+    rng = np.random.default_rng(1)
+    by_hand = [
+        krippendorff.alpha(reliability_data=matrix[:, rng.integers(0, 150, 150)], level_of_measurement="nominal")
+        for _ in range(1000)
+    ]
+    alpha = scores(r, seed=3, replicates=4000).alpha
+    assert [alpha.low, alpha.high] == pytest.approx(np.percentile(by_hand, [2.5, 97.5]), abs=0.02)
+
+
+def test_the_interval_follows_the_groups() -> None:
+    """Ten copies of each item under one group name tell no more than the item; as items of their own they seem to."""
+    rows = simulated(60, 0.7)
+    copies = [
+        Rating(f"{r.item}.{k}", r.rater, r.field, r.value, group) for r in rows for k in range(10) for group in [r.item]
+    ]
+    alone, grouped = (scores(encode(x, "nominal"), seed=1, replicates=3000) for x in (rows, copies))
+    naive = scores(encode([Rating(r.item, r.rater, r.field, r.value) for r in copies], "nominal"), replicates=3000)
+    width = alone.raw.high - alone.raw.low
+    assert grouped.raw.high - grouped.raw.low == pytest.approx(width, rel=0.15)
+    assert naive.raw.high - naive.raw.low == pytest.approx(width / math.sqrt(10), rel=0.15)
+    assert grouped.raw.value == pytest.approx(alone.raw.value)
+
+
+def test_groups_of_one_item_are_as_no_groups() -> None:
+    rows = simulated(80, 0.8)
+    named = [Rating(r.item, r.rater, r.field, r.value, f"drive of {r.item}") for r in rows]
+    assert scores(encode(rows, "nominal")).raw == scores(encode(named, "nominal")).raw
+
+
+@pytest.mark.parametrize("level", ["nominal", "ordinal", "interval"])
+def test_no_disagreement_is_bounded(level: str) -> None:
+    s = scores(from_matrix([[0, 1] * 20, [0, 1] * 20], level))
+    least = 1 - wilson(0, 40)[1]  # of the share of agreeing items
+    assert (s.raw.value, s.raw.low, s.raw.high) == (1.0, pytest.approx(least), 1.0)
+    # A share u = 1 - least of items disagrees; classes stay even, so half of random pairs differ.
+    assert (s.alpha.value, s.alpha.low, s.alpha.high) == (1.0, pytest.approx(1 - (1 - least) / 0.5), 1.0)
+    if level == "nominal":
+        assert s.specific["1"].low == pytest.approx(1 - wilson(0, 20)[1])
+
+
+def test_one_disagreement_does_not_shrink_the_interval() -> None:
+    none = scores(from_matrix([[0, 1] * 20, [0, 1] * 20], "nominal"))
+    one = scores(from_matrix([[0, 1] * 20, [1, 1, *[0, 1] * 19]], "nominal"))
+    assert one.alpha.low < none.alpha.low and one.raw.low < none.raw.low
+
+
+def test_a_class_nobody_agrees_on_is_bounded() -> None:
+    zero = scores(from_matrix(two_raters([[118, 5], [2, 0]]), "nominal")).specific["1"]
+    assert (zero.value, zero.low, zero.n) == (0.0, 0.0, 7)
+    assert zero.high == pytest.approx(1 - wilson(7, 7)[0])
+
+
+def test_undefined_is_said() -> None:
+    flat = scores(from_matrix([[1, 1, 1], [1, 1, 1]], "nominal"))
+    assert flat.alpha.value is None and "every paired rating is '1'" in flat.alpha.reason
+    assert flat.raw.value == 1.0 and flat.raw.low is not None and flat.raw.low < 0.5
+    alone = scores(from_matrix([[0, 1, 2]], "nominal"))
+    assert alone.alpha.value is None and "one rater only" in alone.alpha.reason
+    apart = scores(from_matrix([[0, NAN], [NAN, 1]], "nominal"))
+    assert apart.raw.value is None and apart.raw.reason == "no item was rated twice"
+    many = scores(from_matrix([list(range(150)), list(range(150))], "ordinal"), **ONCE)
+    assert many.alpha.value is None and "bin them" in many.alpha.reason and many.raw.value == 1.0
+
+
+def test_scale_given_counts_unused_classes_for_ac1() -> None:
+    rows = simulated(50, 0.8)
+    three = encode(rows, "nominal", ["normal", "near_collision", "collision"])
+    assert scores(three, **ONCE).ac1.value != pytest.approx(scores(encode(rows, "nominal"), **ONCE).ac1.value)
+    assert scores(three, **ONCE).alpha.value == pytest.approx(scores(encode(rows, "nominal"), **ONCE).alpha.value)
+    with pytest.raises(DataError, match="not in the list"):
+        encode(rows, "nominal", ["normal"])
+
+
+def test_segments_and_times() -> None:
+    assert iou(np.array([[0.0, 2], [0, 1], [3, 3], [3, 3]]), np.array([[1.0, 3], [2, 3], [3, 3], [4, 4]])).tolist() == [
+        pytest.approx(1 / 3),
+        0.0,
+        1.0,
+        0.0,
+    ]
+    said = {"a": [(0.0, 2.0), (1.0, 3.0)], "b": [(4.0, 6.0), (4.0, 6.0)], "c": [(1.0, 2.0)]}
+    rows = [Rating(i, f"r{k}", "seg", s) for i, segments in said.items() for k, s in enumerate(segments)]
+    out = field_report(rows, "segment", replicates=50)
+    assert out["iou"]["value"] == pytest.approx(2 / 3, abs=1e-6) and out["iou"]["n"] == 2
+    assert out["start"]["difference"] == {"median": 0.5, "p90": 0.9, "n": 2}
+    assert out["start"]["alpha"]["value"] == pytest.approx(
+        krippendorff.alpha([[0, 4], [1, 4]], level_of_measurement="interval")
+    )
+    assert out["alpha"]["value"] is None and "start and end" in out["alpha"]["reason"]
+    assert out["worst"][0]["item"] == "a" and out["pairs"][0]["iou"] == pytest.approx(2 / 3, abs=1e-6)
+    times = encode([Rating("a", f"r{k}", "t", t) for k, t in enumerate([1.0, 5.0, 2.0, 3.0])], "interval")
+    assert item_medians(times) == {"a": (2.5, 4.0, 4)}
+
+
+def test_gate() -> None:
+    good = gate(simulated(400, 0.97), "class", 0.667, 0.7)
+    assert good.passed and good.rarest == "collision" and good.more_units == 0
+    poor = gate(simulated(400, 0.5), "class", 0.667, 0.7)
+    assert poor.status == "failed" and poor.more_units is None and "settle the guideline" in poor.message
+    unsure = gate(simulated(120, 0.89, seed=5), "class", 0.667, 0.7)
+    assert unsure.status == "failed" and unsure.more_units and "class: failed: alpha" in unsure.message
+    s = unsure.alpha
+    assert (
+        s.value > 0.667 > s.low
+    )  # the width shrinks with the root of n: so many units bring the lower end to the bound
+    assert unsure.more_units >= math.ceil(120 * ((s.value - s.low) / (s.value - 0.667)) ** 2) - 120
+    few = gate(simulated(40, 1.0), "class", 0.667, 0.7)
+    assert few.status == "not shown" and few.units < 30
+    assert few.more_units == math.ceil((30 - few.units) * 40 / few.units)
+    unseen = gate(simulated(400, 0.97), "class", 0.667, 0.7, classes=["collision", "near_collision", "normal"])
+    assert unseen.status == "not shown" and unseen.rarest == "near_collision" and unseen.more_units == 12000
+    assert gate([], "class", 0.667, 0.7).status == "not shown"
+
+
+def test_gate_on_times_uses_alpha_alone() -> None:
+    rnd = random.Random(0)
+    truth = {f"i{i}": rnd.uniform(0, 40) for i in range(60)}
+    rows = [Rating(i, r, "alert", t + rnd.gauss(0, 0.3)) for i, t in truth.items() for r in ("a", "b")]
+    result = gate(rows, "alert", 0.667, 0.7, level="interval")
+    assert result.passed and result.specific is None and result.units == 60
+    spans = [Rating(r.item, r.rater, "seg", (r.value, r.value + rnd.uniform(0, 60))) for r in rows]
+    assert not gate(spans, "seg", 0.667, 0.7, level="segment").passed
+
+
+def test_anchoring() -> None:
+    blind, drafted = simulated(300, 0.8, share=0.3), simulated(300, 0.98, seed=1, share=0.5)
+    out = anchoring(blind, drafted, "class")
+    assert out["raw"].difference.low > 0 and out["alpha"].difference.low > 0
+    shift = out["share:collision"].difference
+    assert shift.value == pytest.approx(-out["share:normal"].difference.value) and shift.low > 0
+    # Newcombe (1998): 56/70 against 48/80, method 10: 0.2 [0.0524, 0.3339].
+    a, b = ([Rating(f"{i}", "r", "f", "yes" if i < k else "no") for i in range(n)] for k, n in ((48, 80), (56, 70)))
+    d = anchoring(a, b, "f")["share:yes"].difference
+    assert (d.value, d.low, d.high) == pytest.approx((0.2, 0.0524, 0.3339), abs=0.02)
+    assert anchoring(a, b, "f")["raw"].difference.value is None  # one rater each
+
+
+def test_shares_weigh_items_alike() -> None:
+    rows = [Rating("a", f"r{k}", "f", "x") for k in range(5)] + [Rating("b", "r0", "f", "y")]
+    assert {k: v.value for k, v in shares(encode(rows, "nominal")).items()} == {"x": 0.5, "y": 0.5}
+
+
+def test_annotators() -> None:
+    rows = [
+        {
+            "item": f"i{i}",
+            "rater": r,
+            "field": "f",
+            "value": "n" if (r, i) == ("c", 0) else "y",
+            "gold": "y" if i < 2 else None,
+        }
+        for i in range(4)
+        for r in ("a", "b", "c")
+    ]
+    rows[0] |= {"verdict": "edit", "seconds": 10.0, "one_click": True}
+    rows[3] |= {"verdict": "accept", "seconds": 20.0, "one_click": False}
+    a, _, c = annotators(rows)
+    assert (a["rater"], a["n"], a["agreement"].value, a["gold"].value) == ("a", 4, 0.875, 1.0)
+    assert (a["edit_rate"], a["median_seconds"], a["one_click"]) == (0.5, 15.0, 0.5)
+    assert (c["agreement"].value, c["gold"].value, c["edit_rate"]) == (0.75, 0.5, None)
+    assert (c["gold"].low, c["gold"].high) == wilson(1, 2)
+    alone = annotators([{"item": "i", "rater": "a", "field": "f", "value": "y"}])[0]
+    assert alone["agreement"].value is None and alone["agreement"].reason
+
+
+# Other people's tables.
+
+
+def written(path: Path, rows: list[list[str]], delimiter: str = ",", encoding: str = "utf-8") -> Path:
+    with path.open("w", newline="", encoding=encoding) as f:
+        csv.writer(f, delimiter=delimiter).writerows(rows)
+    return path
+
+
+HEAD = ["item", "rater", "field", "value"]
+ROWS = [[f"{i:05d}", r, "class", "near, miss" if i % 3 else "accident ü"] for i in range(30) for r in ("a", "b")]
+
+
+@pytest.mark.parametrize("kind", ["csv", "bom", "semicolon", "tsv", "jsonl", "parquet", "case"])
+def test_formats_say_the_same(tmp_path: Path, kind: str) -> None:
+    expected = agree_table(written(tmp_path / "x.csv", [HEAD, *ROWS]), replicates=50)
+    path = tmp_path / f"y.{kind if kind in ('tsv', 'jsonl', 'parquet') else 'csv'}"
+    if kind == "jsonl":
+        path.write_text("".join(json.dumps(dict(zip(HEAD, row, strict=True))) + "\n" for row in ROWS), encoding="utf-8")
+    elif kind == "parquet":
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        pq.write_table(pa.table({h: [row[k] for row in ROWS] for k, h in enumerate(HEAD)}), path)
+    else:
+        head = [" Item", "RATER", "Field", "value "] if kind == "case" else HEAD
+        delimiter = {"tsv": "\t", "semicolon": ";"}.get(kind, ",")
+        written(path, [head, *ROWS], delimiter, "utf-8-sig" if kind == "bom" else "utf-8")
+    assert agree_table(path, replicates=50) == expected
+    one = expected["class"]
+    assert (one["n_items"], one["n_raters"], one["alpha"]["value"], one["kappa"]["value"]) == (30, 2, 1.0, 1.0)
+    assert set(one["specific"]) == {"accident ü", "near, miss"}
+
+
+def test_levels_are_guessed_and_can_be_given(tmp_path: Path) -> None:
+    values = {
+        "time": ["1.5", "2", "-3e1", "nan"],
+        "zeros": ["007", "008", "009", "007"],
+        "flag": ["True", "False", "True", "True"],
+        "bit": ["0", "1", "1", "0"],
+        "span": ["[1, 2.5]", "[2,3]", "(0; 1)", ""],
+        "size": ["low", "mid", "high", "low"],
+    }
+    rows = [[f"{i}", r, f, v] for f, column in values.items() for i, v in enumerate(column) for r in ("a", "b")]
+    path = written(tmp_path / "t.csv", [HEAD, *rows])
+    out = agree_table(path, replicates=50)
+    guessed = {f: one["level"] for f, one in out.items()}
+    names = ("interval", "nominal", "nominal", "nominal", "segment", "nominal")
+    assert guessed == dict(zip(values, names, strict=True))
+    assert out["time"]["n_items"] == 3 and "2 values like 'nan' count as missing" in out["time"]["notes"]
+    assert out["span"]["n_ratings"] == 6 and out["span"]["iou"]["value"] == 1.0
+    assert set(out["zeros"]["specific"]) == {"007", "008", "009"}
+    ordered = agree_table(path, {"size": "ordinal:low<mid<high", "zeros": "ordinal"}, replicates=50)
+    assert (ordered["size"]["level"], ordered["zeros"]["level"]) == ("ordinal", "ordinal")
+    for level, message in (
+        ({"size": "ordinal"}, r"row \d+, field 'size': 'low' is not a number; give the order"),
+        ({"size": "ordinal:low<high"}, "'mid' is not among low < high"),
+    ):
+        with pytest.raises(DataError, match=message):
+            agree_table(path, level)
+    for bad in ({"colour": "nominal"}, "nominale"):
+        with pytest.raises(UsageError):
+            agree_table(path, bad)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "row 1 lacks item, rater, field, value"),
+        ("item,rater,field,value\n", "no ratings"),
+        ("item,rater,field,value\na,b,c,\n", "no ratings but blank values"),
+        ("id,r1,r2\n1,x,y\n", r"lacks item, rater, field, value .*columns: id, r1, r2.*df\.melt"),
+        ("item,rater,value\n1,x,y\n", "add a column 'field'"),
+        ("item,rater,field,value\n1,x,f,y\n2,x,f,y\n1,x,f,z\n", r"row 4: 'x' rated item '1' twice .*first in row 2"),
+        ("item,rater,field,value\n1,,f,y\n", "row 2 has no rater"),
+        ("item,rater,field,value\n1,x,f,y,z\n", "row 2 has 5 columns, the header 4"),
+        ("item,rater,field,value,Value\n1,x,f,y,z\n", "two columns are called 'value'"),
+        ("item,rater,field,value,group\n1,x,f,y,g\n1,z,f,y,h\n", "row 3: item '1' is in group 'h', in row 2 in 'g'"),
+        ('item,rater,field,value\n1,x,f,"y\n', "check the quotes"),
+        ('item,rater,field,value\n1,x,f,"[2, 1]"\n', "row 2, field 'f': the segment .* ends before it starts"),
+    ],
+)
+def test_errors_name_the_row_and_the_fix(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "bad.csv"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=message) as error:
+        agree_table(path)
+    assert "\n" not in str(error.value) and str(path) in str(error.value)
+
+
+def test_files_that_are_no_tables(tmp_path: Path) -> None:
+    for name, data, message in (
+        ("a.csv", "item,rater,field,value\n1,a,f,ü\n".encode("latin-1"), "not UTF-8"),
+        ("a.jsonl", b"{", "row 1 is not JSON"),
+        ("b.jsonl", b"[1]\n", "row 1 is not an object"),
+        ("a.parquet", b"PAR1", "not a readable Parquet file"),
+        ("a.xlsx", b"", "cannot read '.xlsx'"),
+    ):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(DataError, match=message):
+            agree_table(tmp_path / name)
+    with pytest.raises(DataError, match="No such file"):
+        agree_table(tmp_path / "none.csv")
+
+
+def test_many_raters_and_many_classes(tmp_path: Path) -> None:
+    rnd = random.Random(0)
+    rows = [[f"i{i}", f"r{r}", "text", f"word {rnd.randrange(400)}"] for i in range(60) for r in range(31)]
+    out = agree_table(written(tmp_path / "t.csv", [HEAD, *rows]), replicates=20)["text"]
+    assert len(out["specific"]) == 50 and out["pairs"] == [] and abs(out["alpha"]["value"]) < 0.02
+    assert sum("most frequent are listed" in note or "pairs are listed" in note for note in out["notes"]) == 2
+    assert "31 raters" in out["kappa"]["reason"]
+
+
+def test_the_text_names_figures_and_cautions(tmp_path: Path) -> None:
+    values = [("y", "y")] * 94 + [("y", "n")] * 5 + [("n\x1b[31m", "y")]
+    rows = [[f"{i}", r, "f", v] for i, pair in enumerate(values) for r, v in zip("ab", pair, strict=True)]
+    result = agree_table(written(tmp_path / "t.csv", [HEAD, *rows]), replicates=200)
+    text = render_agreement(result)
+    assert "raw agreement         0.940 [" in text and "high by chance" in text and "\x1b" not in text
+    assert "disagree on 94: a: y, b: n" in text
+    json.dumps(result, allow_nan=False)
