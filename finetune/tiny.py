@@ -63,6 +63,7 @@ def build(
             "eos_token_id": special["<|im_end|>"],
             "pad_token_id": special["<|endoftext|>"],
             "tie_word_embeddings": True,
+            "initializer_range": hidden**-0.5,  # the large models' 0.02 leaves small ones with next to no signal
         },
         vision_config={
             "depth": vision_layers,
@@ -74,6 +75,7 @@ def build(
             "window_size": 8 * patch,
             "fullatt_block_indexes": [vision_layers - 1],
             "tokens_per_second": 2,
+            "initializer_range": vision_hidden**-0.5,
         },
         image_token_id=special["<|image_pad|>"],
         video_token_id=special["<|video_pad|>"],
