@@ -110,9 +110,15 @@ class Job:
 
     packs: dict[str, TaskPack]  # without event, parents first
     subjects: list[Subject]
-    contexts: dict[tuple[str, str], Json]  # by clip id and task
+    seen: dict[tuple[str, str], tuple[Json, str]]  # by clip id and ontology: the context and its hash
     seed: int
     per_clip: int
+
+    def context(self, pack: TaskPack, clip_id: str) -> Json:
+        return self.seen[clip_id, pack.spec["ontology"]][0]
+
+    def inputs(self, pack: TaskPack, clip_id: str) -> str:
+        return self.seen[clip_id, pack.spec["ontology"]][1]
 
     def wants(self, pack: TaskPack, subject: Subject) -> bool:
         return subject.clip.role in (pack.template or {}).get("roles", ROLES)
@@ -124,7 +130,7 @@ class Job:
             "template": pack.template_id,
             "seed": self.seed,
             "event": make_id("event", subject.event),
-            "inputs": make_id("inputs", self.contexts[subject.clip.id, pack.name]),
+            "inputs": self.inputs(pack, subject.clip.id),
         }
 
     def plan_spec(self, pack: TaskPack) -> Json:
@@ -139,20 +145,24 @@ def _job(ws: Workspace, recipe: Recipe, labels: Iterable[Label]) -> Job:
         if author == "template" and pack.template is None:
             raise UsageError(f"{pack.path}: no template.json, so the template author cannot write '{pack.name}'")
     found = subjects(ws, labels)
-    contexts = {(s.clip.id, name): context(pack, s, event_fields) for s in found for name, pack in packs.items()}
-    return Job(packs, found, contexts, recipe.seed, recipe["draft"]["vqa_per_clip"])
+    seen = {}
+    for ontology, pack in {pack.spec["ontology"]: pack for pack in packs.values()}.items():
+        for subject in found:
+            one = context(pack, subject, event_fields)
+            seen[subject.clip.id, ontology] = (one, make_id("inputs", one))
+    return Job(packs, found, seen, recipe.seed, recipe["draft"]["vqa_per_clip"])
 
 
 def _plans(job: Job, drafts: Iterable[Draft]) -> dict[tuple[str, str], Draft]:
     """The plan that covers a clip as it is now, by clip id and task: the first one with the clip's present inputs."""
     found: dict[tuple[str, str], Draft] = {}
-    now_inputs = {(c, task): make_id("inputs", seen) for (c, task), seen in job.contexts.items()}
+    clips = {subject.clip.id for subject in job.subjects}
     for draft in drafts:
         pack = job.packs.get(draft.task)
         if draft.clip_id or pack is None or {k: draft.spec.get(k) for k in job.plan_spec(pack)} != job.plan_spec(pack):
             continue
         for clip, inputs in draft.value["inputs"].items():
-            if now_inputs.get((clip, draft.task)) == inputs:
+            if clip in clips and job.inputs(pack, clip) == inputs:
                 found.setdefault((clip, draft.task), draft)
     return found
 
@@ -161,9 +171,9 @@ def _new_plans(job: Job, pack: TaskPack, plans: dict[tuple[str, str], Draft]) ->
     """Plans for the clips that no plan covers."""
     open_clips = [s.clip.id for s in job.subjects if job.wants(pack, s) and (s.clip.id, pack.name) not in plans]
     for first in range(0, len(open_clips), PLAN_CLIPS):
-        contexts = {clip: job.contexts[clip, pack.name] for clip in open_clips[first : first + PLAN_CLIPS]}
+        contexts = {clip: job.context(pack, clip) for clip in open_clips[first : first + PLAN_CLIPS]}
         dealt = deal(pack, contexts, seed=job.seed, per_clip=job.per_clip)
-        inputs = {clip: make_id("inputs", seen) for clip, seen in contexts.items()}
+        inputs = {clip: job.inputs(pack, clip) for clip in contexts}
         spec = {**job.plan_spec(pack), "inputs": make_id("inputs", inputs)}
         value = {"plan": dealt, "inputs": inputs}
         yield Draft("", pack.name, value, spec, "template", schema_id=pack.schema_id, written_at=now())
@@ -247,8 +257,7 @@ def _write_clip(
         missing = [p for p in pack.spec["parents"] if p not in values and p != "event"]
         value = None
         if not missing:
-            seen = job.contexts[subject.clip.id, pack.name]
-            value = write(pack, seen, job.seed, subject.clip.id, values, dealt)
+            value = write(pack, job.context(pack, subject.clip.id), job.seed, subject.clip.id, values, dealt)
         wrong = [f"{e.pointer}: {e.message}" for e in errors(pack, value)] if not missing else [f"no {missing[0]}"]
         if wrong:
             why = "parent_missing" if missing else "schema"

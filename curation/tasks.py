@@ -24,7 +24,6 @@ from curation.types import Json
 
 if TYPE_CHECKING:
     import datasets
-    import pyarrow
 
 BUILT_IN = Path(schemas.__file__).parent
 ANNOTATIONS = ("title", "description", "examples", "$comment", "default")
@@ -164,11 +163,11 @@ def _ontologies(beside: Path) -> dict[str, Json]:
 
 
 def _spec(path: Path) -> Json:
-    from jsonschema import Draft202012Validator
+    import jsonschema
 
     rules = _read_json(BUILT_IN / "pack.json")
     spec = _read_json(path)
-    for error in Draft202012Validator(rules).iter_errors(spec):
+    for error in jsonschema.Draft202012Validator(rules).iter_errors(spec):
         raise UsageError(f"{path}: {pointer(error.absolute_path) or 'top level'}: {error.message}")
     defaults = {k: v["default"] for k, v in rules["properties"].items() if "default" in v}
     return {**defaults, **spec}
@@ -306,11 +305,6 @@ def features(pack: TaskPack) -> datasets.Features:
     import datasets
 
     return datasets.Features({k: _feature(v, f"{pack.path}/{k}") for k, v in pack.schema["properties"].items()})
-
-
-def arrow_schema(pack: TaskPack) -> pyarrow.Schema:
-    """The Arrow schema of a value."""
-    return features(pack).arrow_schema
 
 
 def _feature(node: Json, where: str) -> Any:
