@@ -209,34 +209,35 @@ def _await(server: Server, log: Path, timeout_s: float = 240.0) -> None:
 
 
 # -- API -------------------------------------------------------------------------------------------------------------
-def connect(url: str | None = None, token: str | None = None) -> Any:
-    """The SDK's client for a server: `url` and `token`, else LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY.
+def address(given: str | None) -> str:
+    """The server to talk to, for connecting and for messages; empty when none is set."""
+    return given or os.environ.get("LABEL_STUDIO_URL", "")
 
-    Raises UsageError when they are not set or the extra is not installed, DataError when the server does not answer.
+
+@contextmanager
+def connect(url: str | None = None, token: str | None = None) -> Iterator[Any]:
+    """The SDK's client for a server, while the block runs: `url` and `token`, else LABEL_STUDIO_URL and _API_KEY.
+
+    Raises UsageError when they are not set or the extra is not installed. A refusal or a silence of the server
+    anywhere in the block becomes a DataError, one line that says what to do.
     """
+    import httpx
+
     try:
         from label_studio_sdk import LabelStudio
+        from label_studio_sdk.core.api_error import ApiError
     except ImportError:
         raise missing_extra("review", "reviewing in Label Studio") from None
-    url, token = url or os.environ.get("LABEL_STUDIO_URL"), token or os.environ.get("LABEL_STUDIO_API_KEY")
+    url, token = address(url), token or os.environ.get("LABEL_STUDIO_API_KEY")
     if not url or not token:
         raise UsageError(
             "no Label Studio given: `autodrive review serve` prints LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY to set"
         )
-    client = LabelStudio(base_url=url, api_key=token, timeout=300)
-    with told(url):
-        client.users.whoami()
-    return client
-
-
-@contextmanager
-def told(url: str) -> Iterator[None]:
-    """Turn a refusal or a silence of the server into one line that says what to do."""
-    import httpx
-    from label_studio_sdk.core.api_error import ApiError
-
     try:
-        yield
+        with httpx.Client(timeout=300, follow_redirects=True) as http:
+            client = LabelStudio(base_url=url, api_key=token, httpx_client=http)
+            client.users.whoami()
+            yield client
     except ApiError as e:
         detail = " ".join(str(e.body).split())[:300]
         raise DataError(f"Label Studio at {url} answered {e.status_code}: {detail}") from None

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -62,12 +63,12 @@ def run(
     if round == "triage" and recipe["event"]["basis"] == "source":
         return Report("review", notes=["event.basis is `source`: the sources decide the event, nobody is asked"])
     plan = prepare(ws, recipe, round, limit)
-    client = labelstudio.connect(raters["url"]) if raters["kind"] == "label_studio" else None
     report = Report("review", {"clips": len(plan.planned)})
-    report.counts["pushed"] = push(ws, recipe, plan, client, progress)
-    if raters["kind"] == "simulated":
-        _simulate(ws, recipe, plan)
-    report.counts["reviews"], report.counts["refused"] = pull(ws, recipe, plan, client, progress)
+    with labelstudio.connect(raters["url"]) if raters["kind"] == "label_studio" else nullcontext() as client:
+        report.counts["pushed"] = push(ws, recipe, plan, client, progress)
+        if raters["kind"] == "simulated":
+            _simulate(ws, recipe, plan)
+        report.counts["reviews"], report.counts["refused"] = pull(ws, recipe, plan, client, progress)
     waiting = _waiting(ws, plan)
     if waiting:
         report.counts["ratings missing"] = waiting
@@ -80,7 +81,7 @@ def run(
 def _what_next(ws: Workspace, recipe: Recipe, plan: Round, waiting: int) -> str:
     raters = recipe["review"]["raters"]
     if raters["kind"] == "label_studio":
-        where = f"open {raters['url'] or 'your Label Studio'}, projects {recipe.name}.{plan.name}.*"
+        where = f"open {labelstudio.address(raters['url'])}, projects {recipe.name}.{plan.name}.*"
     else:
         where = f"import {folder(ws, recipe)}/{plan.name}.*/tasks.json, put each export beside it as export.json"
     return f"review: {waiting} ratings are missing; {where}; then run the same command again"
@@ -179,31 +180,50 @@ def _push_share(
     planned = [a for a in plan.planned if a.project == project]
     if not planned:
         return
-    with labelstudio.told(recipe["review"]["raters"]["url"] or "its address"):
-        live = {str(n) for n in labelstudio.projects(client, f"{recipe.name}.{project}.").values()}
-        wanted = [a for a in planned if a.id not in known or known[a.id].remote.split("/")[0] not in live]
-        if not wanted:
-            return
-        title = f"{recipe.name}.{project}.{sha256_bytes(plan.config.encode())[:6]}"
-        local = recipe["review"]["raters"]["media_url"].startswith("/data/local-files/")
-        media = labelstudio.instance_dir(ws.root) / "media" if local else None
-        about = "Triage: what happens in the clip?" if plan.name == "triage" else "Text: are the drafts right?"
-        number = labelstudio.ensure_project(
-            client, title, plan.config, raters=plan.raters[project], about=about, media=media
-        )
-        there = labelstudio.known_tasks(client, number, "assignment")
-        missing = [a for a in wanted if a.id not in there]
-        yield from (replace(a, remote=f"{number}/{there[a.id]}", assigned_at=now()) for a in wanted if a.id in there)
-        for start in range(0, len(missing), labelstudio.BATCH):
-            batch = missing[start : start + labelstudio.BATCH]
-            ids = labelstudio.import_tasks(client, number, [plan.task(a, recipe) for a in batch])
-            yield from (replace(a, remote=f"{number}/{n}", assigned_at=now()) for a, n in zip(batch, ids, strict=True))
-            if progress:
-                progress(f"push {project}", min(start + labelstudio.BATCH, len(missing)), len(missing))
+    live = {str(n) for n in labelstudio.projects(client, f"{recipe.name}.{project}.").values()}
+    wanted = [a for a in planned if a.id not in known or known[a.id].remote.split("/")[0] not in live]
+    if not wanted:
+        return
+    title = f"{recipe.name}.{project}.{sha256_bytes(plan.config.encode())[:6]}"
+    local = recipe["review"]["raters"]["media_url"].startswith("/data/local-files/")
+    media = labelstudio.instance_dir(ws.root) / "media" if local else None
+    about = "Triage: what happens in the clip?" if plan.name == "triage" else "Text: are the drafts right?"
+    number = labelstudio.ensure_project(
+        client, title, plan.config, raters=plan.raters[project], about=about, media=media
+    )
+    there = labelstudio.known_tasks(client, number, "assignment")
+    missing = [a for a in wanted if a.id not in there]
+    yield from (replace(a, remote=f"{number}/{there[a.id]}", assigned_at=now()) for a in wanted if a.id in there)
+    for start in range(0, len(missing), labelstudio.BATCH):
+        batch = missing[start : start + labelstudio.BATCH]
+        ids = labelstudio.import_tasks(client, number, [plan.task(a, recipe) for a in batch])
+        yield from (replace(a, remote=f"{number}/{n}", assigned_at=now()) for a, n in zip(batch, ids, strict=True))
+        if progress:
+            progress(f"push {project}", min(start + labelstudio.BATCH, len(missing)), len(missing))
 
 
 def _json(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def serve(ws: Workspace, recipe: Recipe, *, host: str, port: int, say: Callable[[str], None]) -> None:
+    """Run the workspace's own Label Studio with every round that is ready pushed to it, until it is interrupted.
+
+    `say` gets the lines with the address, the admin's password and token and the raters' link: they are said once.
+    """
+    where = labelstudio.instance_dir(ws.root)
+    with labelstudio.serve(where, ws.root / "blobs", host=host, port=port) as server:
+        with labelstudio.connect(server.url, server.token) as client:
+            for name in ROUNDS:
+                if not (name == "triage" and recipe["event"]["basis"] == "source"):
+                    plan = prepare(ws, recipe, name)
+                    say(f"{name}: {len(plan.planned)} clips, {push(ws, recipe, plan, client)} of them new")
+            invite = labelstudio.invite_url(client, server.url)
+        say(f"Label Studio:   {server.url}   (its data: {where}; stop it with Ctrl-C)")
+        say(f"admin:          {labelstudio.ADMIN}   password: {server.password}")
+        say(f"raters sign up: {invite}")
+        say(f"export LABEL_STUDIO_URL={server.url} LABEL_STUDIO_API_KEY={server.token}")
+        server.process.wait()
 
 
 # -- pull ------------------------------------------------------------------------------------------------------------
@@ -236,12 +256,11 @@ def _exports(
 ) -> Iterator[tuple[str, str, list[Json]]]:
     """(project, config, tasks with annotations) of every share, also of those with an earlier form."""
     if client is not None:
-        with labelstudio.told(recipe["review"]["raters"]["url"] or "its address"):
-            found = labelstudio.projects(client, f"{recipe.name}.{plan.name}.")
-            for n, (title, number) in enumerate(sorted(found.items()), 1):
-                yield title, client.projects.get(id=number).label_config, labelstudio.export(client, number)
-                if progress:
-                    progress(f"pull {title}", n, len(found))
+        found = labelstudio.projects(client, f"{recipe.name}.{plan.name}.")
+        for n, (title, number) in enumerate(sorted(found.items()), 1):
+            yield title, client.projects.get(id=number).label_config, labelstudio.export(client, number)
+            if progress:
+                progress(f"pull {title}", n, len(found))
         return
     for project in plan.raters:
         path = folder(ws, recipe) / project / "export.json"
