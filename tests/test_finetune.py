@@ -269,14 +269,14 @@ def test_a_killed_run_goes_on_as_if_undisturbed(toy: Any, tmp_path: Path, monkey
     config = {**CONFIG, "max_steps": 8, "checkpoint_s": 0.0}
     whole = train.run(toy, config, tmp_path / "whole")
 
-    class Killed(Exception):
+    class KilledError(Exception):
         pass
 
     def kill(what: str, done: int, total: int) -> None:
         if done >= 600:
-            raise Killed
+            raise KilledError
 
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         train.run(toy, config, tmp_path / "killed", kill)
     assert not (tmp_path / "killed" / "train.json").exists()
     (tmp_path / "killed" / "checkpoint-7.99.tmp").mkdir()  # a write that was cut off
