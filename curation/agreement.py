@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from curation.agreement_gate import GateResult, Shift, anchoring, annotators, gate
+from curation.agreement_gate import GateResult, Shift, anchoring, annotators, gate, shift
 from curation.agreement_read import read_table
 from curation.agreement_scores import FieldScores, Score, cohen, label, scores, shares
 from curation.agreement_sums import Floats, Rating, Ratings, encode, from_matrix, iou, item_pairs, per, wilson
@@ -41,6 +41,7 @@ __all__ = [
     "render_agreement",
     "scores",
     "shares",
+    "shift",
     "wilson",
 ]
 Json = dict[str, Any]

@@ -90,7 +90,10 @@ def guess_level(values: Mapping[str, int]) -> tuple[str, list[str]]:
     if texts and len(numbers) == len(texts):
         if len({float(v) for v in texts}) <= 2:
             return "nominal", ["numbers, but at most two of them: read as two categories"]
-        return "interval", ["read as numbers on an interval scale; if they are codes of categories, give level nominal"]
+        whole = all(float(v).is_integer() for v in texts)
+        return "interval", [
+            "whole numbers, read as a scale; if they are codes of categories, give level nominal"
+        ] * whole
     notes = []
     if len(numbers) > 0.9 * len(values):
         odd = sorted(set(values) - set(numbers))[:3]

@@ -18,6 +18,7 @@ from statsmodels.stats.inter_rater import cohens_kappa, fleiss_kappa
 
 from curation.agreement import (
     Rating,
+    Score,
     agree_table,
     anchoring,
     annotators,
@@ -31,6 +32,7 @@ from curation.agreement import (
     render_agreement,
     scores,
     shares,
+    shift,
     wilson,
 )
 from curation.errors import DataError, UsageError
@@ -356,13 +358,15 @@ def test_anchoring() -> None:
     blind, drafted = simulated(300, 0.8, share=0.3), simulated(300, 0.98, seed=1, share=0.5)
     out = anchoring(blind, drafted, "class")
     assert out["raw"].difference.low > 0 and out["alpha"].difference.low > 0
-    shift = out["share:collision"].difference
-    assert shift.value == pytest.approx(-out["share:normal"].difference.value) and shift.low > 0
-    # Newcombe (1998): 56/70 against 48/80, method 10: 0.2 [0.0524, 0.3339].
-    a, b = ([Rating(f"{i}", "r", "f", "yes" if i < k else "no") for i in range(n)] for k, n in ((48, 80), (56, 70)))
-    d = anchoring(a, b, "f")["share:yes"].difference
-    assert (d.value, d.low, d.high) == pytest.approx((0.2, 0.0524, 0.3339), abs=0.02)
+    more = out["share:collision"].difference
+    assert more.value == pytest.approx(-out["share:normal"].difference.value) and more.low > 0
+    a, b = ([Rating(f"{i}", "r", "f", "yes" if i < k else "no") for i in range(50)] for k in (20, 30))
+    assert anchoring(a, b, "f")["share:yes"].difference.value == pytest.approx(0.2)
     assert anchoring(a, b, "f")["raw"].difference.value is None  # one rater each
+    # Newcombe (1998), Stat. Med. 17:873, table II, (a) 56/70 - 48/80 and (e) 9/10 - 3/10, by method 10.
+    for k, n, j, m, low, high in ((56, 70, 48, 80, 0.0524, 0.3339), (9, 10, 3, 10, 0.1705, 0.8090)):
+        difference = shift(Score(j / m, *wilson(j, m), m), Score(k / n, *wilson(k, n), n)).difference
+        assert [round(difference.low, 4), round(difference.high, 4)] == [low, high]
 
 
 def test_shares_weigh_items_alike() -> None:
