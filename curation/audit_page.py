@@ -73,9 +73,7 @@ def _position_line(result: Json) -> str:
 
 def render_texts(result: Json) -> str:
     """The result of `audit_texts` for a terminal."""
-    head = (
-        f"{_plain(result['data'])}: {result['n']} texts in {result['groups']} groups, {result['empty']} of them empty"
-    )
+    head = f"{_plain(result['data'])}: {result['n']} texts, {result['groups']} groups, {result['empty']} empty"
     found = f"{result['exact']} pairs with the same words, {result['near']} near copies, {result['reworded']} reworded"
     lines = [head, f"across groups: {found}; within groups: {result['within_group']}"]
     for pair in result["pairs"][:10]:

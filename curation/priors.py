@@ -20,6 +20,7 @@ from curation.types import Json
 
 MAX_FAMILIES = 50  # the rest are reported together
 EVERYTHING = "everything"
+EMPTY = "\N{EMPTY SET}"  # stands for a text without words, for which vectorisers have no row
 PENALTY = 1.0  # of the ridge; text rows have length about 1
 
 Floats = npt.NDArray[np.float64]
@@ -93,26 +94,27 @@ def _onehot(codes: Ints) -> Any:
 
 
 def _pairs(left: Any, right: Ints) -> Any:
-    """Columns "feature of `left` and code of `right`" over the rows of the sparse matrix `left`, those seen twice."""
+    """Columns "feature of `left` and code of `right`" for the rows of the sparse matrix `left`."""
     from scipy import sparse
 
     left = left.tocsr()
     row = np.repeat(np.arange(left.shape[0]), np.diff(left.indptr))
     pair = left.indices.astype(np.int64) * (int(right.max()) + 1) + right[row]
-    columns, compact, count = np.unique(pair, return_inverse=True, return_counts=True)
-    matrix = sparse.csr_matrix((left.data, (row, compact)), shape=(left.shape[0], len(columns)), dtype=np.float32)
-    return matrix[:, np.flatnonzero(count > 1)]
+    columns, compact = np.unique(pair, return_inverse=True)
+    return sparse.csr_matrix((left.data, (row, compact)), shape=(left.shape[0], len(columns)), dtype=np.float32)
 
 
 def _asked(questions: list[str]) -> Any:
-    """Words that tell questions apart: an instruction that all of them carry is left out."""
+    """The question itself and the words that tell it from others: an instruction all of them carry is left out."""
+    from scipy import sparse
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.preprocessing import normalize
 
-    words = CountVectorizer(token_pattern=r"(?u)\w+", binary=True, dtype=np.float32)
-    counts = words.fit_transform([q + " \N{EMPTY SET}q" for q in questions])
+    words = CountVectorizer(token_pattern=r"(?u)\w+|[^\w\s]", binary=True, dtype=np.float32)
+    counts = words.fit_transform([q or EMPTY for q in questions])
     share = np.asarray(counts.mean(axis=0)).ravel()
-    return normalize(counts[:, np.flatnonzero(share <= 0.5)])
+    itself = sparse.identity(len(questions), dtype=np.float32)
+    return normalize(sparse.hstack([counts[:, np.flatnonzero(share <= 0.5)], itself], format="csr"))
 
 
 def word_tfidf(texts: list[str], upto: int) -> Any:
@@ -120,7 +122,7 @@ def word_tfidf(texts: list[str], upto: int) -> Any:
 
     pattern = r"(?u)\w+|[^\w\s]"  # punctuation counts: a full stop on right options only is a give-away
     tfidf = TfidfVectorizer(token_pattern=pattern, ngram_range=(1, upto), sublinear_tf=True, dtype=np.float32)
-    return tfidf.fit_transform([t or "\N{EMPTY SET}?" for t in texts])
+    return tfidf.fit_transform([t or EMPTY for t in texts])
 
 
 def text_lengths(texts: list[str]) -> Any:
@@ -176,7 +178,8 @@ def features(t: Table) -> dict[str, Any]:
     ones = np.ones(len(t.item), np.float32) / t.k[t.item].astype(np.float32)
     spread = sparse.csr_matrix((np.ones_like(ones), (np.arange(len(ones)), t.item)))
     mean = sparse.csr_matrix((ones, (t.item, np.arange(len(ones)))))
-    return {name: (x - spread @ (mean @ x)).tocsr() for name, x in blocks.items()}
+    seen_twice = {name: x.tocsc()[:, np.flatnonzero(x.getnnz(axis=0) > 1)].tocsr() for name, x in blocks.items()}
+    return {name: (x - spread @ (mean @ x)).tocsr() for name, x in seen_twice.items()}
 
 
 # --- picking ---------------------------------------------------------------------------------------------------------
@@ -186,6 +189,8 @@ def ridge_scores(t: Table, x: Any, y: Floats, train: Mask) -> Floats:
     """Scores of all rows by a ridge model of the right option, fitted on the items of `train`."""
     from sklearn.linear_model import Ridge
 
+    if not x.shape[1]:  # nothing differs between options
+        return np.zeros(len(t.item))
     rows = train[t.item]
     model = Ridge(alpha=PENALTY, solver="lsqr", fit_intercept=False, tol=1e-2).fit(x[rows], y[rows])
     scores: Floats = np.asarray(x @ model.coef_, dtype=np.float64)

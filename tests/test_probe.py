@@ -1,0 +1,240 @@
+"""The text-prior probe on sets whose truth is known: fair ones, and ones with one planted cue each."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+
+from curation.errors import DataError
+from curation.neardup import near_duplicates, similarity
+from curation.probe import EVERYTHING, PERMUTED, conclude, probe_class, probe_closed, probe_numbers, scores_by
+
+POOL = ["red car", "blue van", "green bus", "white truck", "a cyclist", "two pedestrians", "dry road", "wet road"]
+
+
+def fair(n: int, *, k: int = 4, seed: int = 0, per_group: int = 4) -> list[dict[str, Any]]:
+    """Blocks of k questions over the same k options, each right in one: every string is right in 1/k of its offers."""
+    rng = random.Random(seed)
+    items: list[dict[str, Any]] = []
+    while len(items) < n:
+        offered = rng.sample(POOL, k)
+        for right in offered:
+            options = rng.sample(offered, k)
+            items.append({"question": "What is ahead?", "options": options, "answer": options.index(right)})
+    rng.shuffle(items)
+    return [
+        item | {"id": str(i), "group": f"v{i // per_group}", "family": f"f{i % 2}"} for i, item in enumerate(items[:n])
+    ]
+
+
+def test_fair_set_is_clean_in_every_feature_set_and_family() -> None:
+    result = probe_closed(fair(2400))
+    assert result["verdict"] == "clean", result["because"]
+    assert result["chance"] == 0.25
+    assert (result["n"], result["groups"]) == (2400, 600)
+    assert not [name for name, s in result["by_features"].items() if s["verdict"] == "leaks"]
+    assert result["interval"][0] <= result["accuracy"] <= result["interval"][1]
+    assert set(result["by_family"]) == {"f0", "f1"}
+    json.dumps(result, allow_nan=False)  # plain data all through
+
+
+def test_a_string_that_is_right_too_often_leaks_and_is_named() -> None:
+    items = fair(600)
+    for item in items:
+        if item["family"] == "f1" and "wet road" in item["options"]:
+            item["answer"] = item["options"].index("wet road")
+    result = probe_closed(items)
+    assert result["by_family"]["f1"]["verdict"] == "leaks"
+    assert result["by_family"]["f0"]["verdict"] != "leaks"
+    clue = result["telling"]["f1"][0]
+    assert (clue["text"], clue["right"]) == ("wet road", clue["offered"])
+    assert result["by_family"]["f1"]["best_constant"]["what"] == "wet road"
+    assert result["by_features"][PERMUTED]["verdict"] != "leaks"
+    assert all(items[int(e["id"])]["answer"] == e["answer"] for e in result["examples"])
+
+
+@pytest.mark.parametrize(
+    ("cue", "expected"),
+    [("position", "position"), ("longest", "lengths"), ("full stop", "form"), ("echo", "form")],
+)
+def test_one_planted_cue_is_found_by_the_feature_set_of_its_name(cue: str, expected: str) -> None:
+    items = fair(600, seed=3)
+    rng = random.Random(1)
+    for item in items:
+        right = item["answer"]
+        if cue == "position" and rng.random() < 0.4:
+            options = item["options"]
+            options[2], options[right] = options[right], options[2]
+            item["answer"] = 2
+        filler = [" ".join(rng.choices("abcdefgh", k=3)) for _ in range(4)]  # no string twice: no vocabulary to learn
+        if cue == "longest":
+            item["options"] = [f + (" x y z" if i == right else " x") for i, f in enumerate(filler)]
+        if cue == "full stop":
+            item["options"] = [f + ("." if i == right else ",") for i, f in enumerate(filler)]
+        if cue == "echo":
+            words = ["".join(rng.choices("abcdefgh", k=5)) for _ in range(4)]
+            item["options"] = words
+            item["question"] = f"Is it {words[right]}?"
+    result = probe_closed(items)
+    assert result["verdict"] == "leaks"
+    assert result["by_features"][expected]["verdict"] == "leaks"
+    others = {"position", "lengths", "form"} - {expected}
+    assert not [f for f in others if result["by_features"][f]["verdict"] == "leaks"]
+
+
+def test_a_string_right_for_one_question_only_is_found_though_no_string_is_favoured() -> None:
+    rng = random.Random(5)
+    items = []
+    for i in range(900):
+        options = rng.sample(["yes", "no"], 2)
+        asked = i % 3
+        right = {0: "yes", 1: "no", 2: options[0]}[asked]
+        question = ["Does it rain?", "Is it night?", "Is the road wet?"][asked]
+        items.append({"id": str(i), "question": question, "options": options, "answer": options.index(right)})
+        items[-1] |= {"group": f"v{i // 3}", "family": "yes/no"}
+    result = probe_closed(items)
+    assert result["by_features"]["look-up"]["accuracy"] < 0.6
+    assert result["verdict"] == "leaks"
+    assert result["accuracy"] > 0.8
+
+
+def test_permuted_answers_bring_a_leaking_set_to_chance() -> None:
+    items = [item | {"options": ["right " + item["question"], "b", "c", "d"], "answer": 0} for item in fair(2400)]
+    for item, order in zip(items, fair(2400, seed=9), strict=True):
+        item["options"] = [item["options"][i] for i in random.Random(order["id"]).sample(range(4), 4)]
+        item["answer"] = next(i for i, o in enumerate(item["options"]) if o.startswith("right"))
+    result = probe_closed(items)
+    assert result["accuracy"] == 1.0
+    assert result["interval"][0] == pytest.approx(0.025 ** (1 / 600))  # Clopper-Pearson, all of 600 groups right
+    permuted = result["by_features"][PERMUTED]
+    assert permuted["interval"][0] <= 0.25 + 0.03
+    assert permuted["verdict"] != "leaks"
+
+
+def test_few_groups_show_nothing_however_good_the_guess() -> None:
+    items = [item | {"options": ["yes", "no"], "answer": 0} for item in fair(400, per_group=20)]
+    result = probe_closed(items)
+    assert result["groups"] == 20
+    assert result["verdict"] == "not shown"
+    assert "20 groups" in result["because"]
+    assert probe_closed(items[:20])["accuracy"] is None
+    assert probe_closed([])["verdict"] == "not shown"
+
+
+def test_intervals_are_those_of_groups_not_of_items() -> None:
+    """400 items in 100 groups that agree within: the standard error is sqrt(p (1 - p) / 100), not / 400."""
+    hit = np.repeat(np.arange(100) % 4 == 0, 4).astype(np.float64)
+    whole = {"": np.ones(400, bool)}
+    for group, units in ((np.repeat(np.arange(100), 4), 100), (np.arange(400), 400)):
+        scored = scores_by({"x": hit}, np.full(400, 0.25), group, whole, replicates=2000, margin=0.03)[""]["x"]
+        half = (scored["interval"][1] - scored["interval"][0]) / 2
+        assert half == pytest.approx(1.96 * (0.25 * 0.75 / units) ** 0.5, rel=0.1)
+        assert scored["accuracy"] == 0.25
+
+
+def test_number_of_options_may_vary_and_chance_is_the_mean_of_one_in_k() -> None:
+    items = fair(300, k=4) + [i | {"id": "b" + i["id"], "group": "b" + i["group"]} for i in fair(300, k=2)]
+    result = probe_closed(items)
+    assert result["chance"] == pytest.approx(0.375)
+    assert abs(result["accuracy"] - 0.375) < 0.08
+
+
+def test_the_same_items_give_the_same_result_in_whatever_order_of_groups() -> None:
+    items = fair(400)
+    first = probe_closed(items)
+    assert probe_closed(items) == first
+    renamed = [item | {"id": "x" + item["id"]} for item in items]
+    assert probe_closed(renamed)["accuracy"] == first["accuracy"]
+
+
+def test_an_answer_outside_the_options_is_refused_by_item() -> None:
+    items = fair(40)
+    items[7]["answer"] = 4
+    with pytest.raises(DataError, match="item '7'"):
+        probe_closed(items)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "groups", "verdict", "word"),
+    [
+        (0.04, 0.10, 50, "leaks", "at least"),
+        (-0.02, 0.03, 50, "clean", "at most"),
+        (0.01, 0.05, 50, "not shown", "in between"),
+        (-0.05, 0.09, 50, "not shown", "too few"),
+        (0.40, 0.60, 29, "not shown", "29 groups"),
+    ],
+)
+def test_verdicts(low: float, high: float, groups: int, verdict: str, word: str) -> None:
+    said, because = conclude(low, high, 100, groups, 0.03)
+    assert said == verdict
+    assert word in because
+
+
+# --- numbers and classes ----------------------------------------------------------------------------------------------
+
+
+def test_times_at_a_fixed_place_are_hit_by_a_constant() -> None:
+    rng = random.Random(0)
+    groups = [str(i) for i in range(300)]
+    fixed = probe_numbers([20 + rng.uniform(-0.5, 0.5) for _ in groups], groups, span=40)
+    assert fixed["verdict"] == "leaks"
+    assert fixed["accuracy"] == 1.0
+    assert fixed["constant"] == pytest.approx(20, abs=0.1)
+    spread = probe_numbers([rng.uniform(0, 40) for _ in range(3000)], [str(i) for i in range(3000)], span=40)
+    assert spread["chance"] == pytest.approx(0.05)
+    assert spread["verdict"] == "clean", spread
+    assert probe_numbers([1.0] * 300, groups)["verdict"] == "not shown"  # no span: nothing to compare with
+    assert probe_numbers([1.0, 2.0], ["a", "a"])["accuracy"] is None
+
+
+def test_class_told_by_the_question_side() -> None:
+    rng = random.Random(0)
+    classes = [rng.choice(["collision"] * 8 + ["normal", "near_collision"]) for _ in range(900)]
+    groups = [str(i // 2) for i in range(900)]
+    neutral = [f"What happens after second {rng.randint(1, 9)}?" for _ in classes]
+    assert probe_class(neutral, classes, groups, margin=0.08)["verdict"] == "clean"  # skewed shares are no leak
+    told = [t if c != "collision" else t.replace("happens", "is struck") for t, c in zip(neutral, classes, strict=True)]
+    result = probe_class(told, classes, groups)
+    assert result["verdict"] == "leaks"
+    assert result["chance"] == pytest.approx(1 / 3)
+    assert "struck" in [w["text"] for w in result["telling"]["collision"]]
+    assert result["by_features"][PERMUTED]["verdict"] != "leaks"
+    assert result["by_features"][EVERYTHING]["accuracy"] > 0.6
+    assert probe_class(["a"], ["x"], ["g"])["accuracy"] is None
+
+
+# --- near copies ------------------------------------------------------------------------------------------------------
+
+
+def test_copies_and_near_copies_are_found_with_their_true_similarity() -> None:
+    rng = random.Random(0)
+    words = [f"w{i}" for i in range(2000)]
+    texts = {f"t{i:03}": " ".join(rng.choices(words, k=40)) for i in range(300)}
+    texts["copy"] = texts["t010"].upper() + "."
+    near = texts["t020"].split()
+    near[20] = "changed"
+    texts["near"] = " ".join(near)
+    texts["empty"] = texts["blank"] = " "
+    found = near_duplicates(texts)
+    assert [(a, b) for a, b, _ in found] == [("copy", "t010"), ("near", "t020")]
+    assert found[0][2] == 1.0
+    assert found[1][2] == pytest.approx(35 / 41)  # 38 shingles of three words, three of them changed: 35 / (38 + 3)
+    assert found[1][2] == similarity(texts["near"], texts["t020"])
+
+
+def test_many_copies_cost_a_linear_number_of_pairs_and_link_up() -> None:
+    texts = {f"{i:03}": f"the same long text about one red car and a wet road {i % 2}" for i in range(200)}
+    found = near_duplicates(texts, 0.5)
+    linked = {i for pair in found for i in pair[:2]}
+    assert linked == set(texts)
+    assert len(found) < 2 * len(texts)
+
+
+def test_short_texts_compare_by_characters() -> None:
+    assert similarity("sunny day", "sunny  Day.") == 1.0
+    assert similarity("turns left", "turns right") < 0.5
+    assert similarity("", "") == 0.0
