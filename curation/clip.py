@@ -100,6 +100,9 @@ def plan_windows(sources: list[Source], config: Json, seed: int) -> tuple[dict[s
         if source.duration_s < config["min_length_s"]:
             reason = "too_short"
             detail = f"{source.duration_s:.2f} s are less than clip.min_length_s = {config['min_length_s']:g}"
+        elif not windows and _claim(source) == "event" and "trigger_s" in source.attributes:
+            reason = "trigger_misses_event"
+            detail = f"a window around trigger_s = {source.attributes['trigger_s']:g} does not show the event's time"
         elif not windows and _claim(source) == "event":
             reason = "no_event_time"
             detail = f"an event without a time in {source.duration_s:.1f} s of video; give event_s (or trigger_s)"
@@ -134,7 +137,9 @@ def event_windows(source: Source, config: Json, seed: int) -> Iterator[Window]:
         start = round(min(max(moment - place * length, 0.0), source.duration_s - length), 3)
         end = round(start + length, 3)
         inside = tuple(_within(source.events, start, end))
-        yield Window("event" if any("normal" not in e.classes for e in inside) else "background", start, end, inside)
+        shows = any("normal" not in e.classes for e in inside)
+        if shows or _claim(source) != "event":
+            yield Window("event" if shows else "background", start, end, inside)
         for event in inside:
             if event.time_s is not None and "normal" not in event.classes:
                 yield from _pre_event(event, start, end, config)
@@ -187,16 +192,15 @@ def _moment(event: Event) -> float | None:
 
 
 def _within(events: Iterable[Event], start: float, end: float) -> Iterator[Event]:
-    """The events of a window in its own seconds; times outside it are None, events wholly outside are left out."""
+    """The events of a window in its own seconds: those whose moment is in it; other times outside it are None."""
 
     def shifted(time: float | None) -> float | None:
         return round(time - start, 3) if time is not None and start <= time <= end else None
 
     for event in events:
-        moment = _moment(event)
-        if moment is not None and shifted(event.time_s) is None and shifted(event.alert_s) is None:
-            continue
-        yield replace(event, alert_s=shifted(event.alert_s), time_s=shifted(event.time_s), end_s=shifted(event.end_s))
+        alert, time, end_of_it = shifted(event.alert_s), shifted(event.time_s), shifted(event.end_s)
+        if (moment := _moment(event)) is None or start <= moment <= end:
+            yield replace(event, alert_s=alert, time_s=time, end_s=end_of_it)
 
 
 # -- cutting ---------------------------------------------------------------------------------------------------------
