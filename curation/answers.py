@@ -199,6 +199,9 @@ def _edited(pack: TaskPack, draft: Draft, item_id: str | None, judged: Any, text
     whole = copy.deepcopy(plain(draft.value))
     part = whole if item_id is None else dict(items(pack, whole))[item_id]
     parent, _, last = where.rpartition("/")
+    options = at_pointer(part, parent).get("options") or [text]
+    if text not in options:
+        raise RefusedError("not_an_option", f"the edit of {pack.name}{where} must be one of its options, word for word")
     at_pointer(part, parent)[last] = text
     for error in errors(pack, whole):
         raise RefusedError("breaks_schema", f"the edit of {pack.name}{error.pointer}: {error.message}")

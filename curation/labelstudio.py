@@ -221,6 +221,11 @@ def connect(url: str | None = None, token: str | None = None) -> Iterator[Any]:
     Raises UsageError when they are not set or the extra is not installed. A refusal or a silence of the server
     anywhere in the block becomes a DataError, one line that says what to do.
     """
+    url, token = address(url), token or os.environ.get("LABEL_STUDIO_API_KEY")
+    if not url or not token:
+        raise UsageError(
+            "no Label Studio given: `autodrive review serve` prints LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY to set"
+        )
     import httpx
 
     try:
@@ -228,11 +233,6 @@ def connect(url: str | None = None, token: str | None = None) -> Iterator[Any]:
         from label_studio_sdk.core.api_error import ApiError
     except ImportError:
         raise missing_extra("review", "reviewing in Label Studio") from None
-    url, token = address(url), token or os.environ.get("LABEL_STUDIO_API_KEY")
-    if not url or not token:
-        raise UsageError(
-            "no Label Studio given: `autodrive review serve` prints LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY to set"
-        )
     try:
         with httpx.Client(timeout=300, follow_redirects=True) as http:
             client = LabelStudio(base_url=url, api_key=token, httpx_client=http)
