@@ -6,6 +6,7 @@ Everything is imported by name when it is its turn, so that the command line sta
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
@@ -16,7 +17,7 @@ from curation.errors import DataError, UsageError
 from curation.ids import make_id
 from curation.recipe import Recipe, lock
 from curation.release import Release, latest
-from curation.store import Workspace, write_atomic
+from curation.store import Workspace, dump, write_atomic
 from curation.types import Json, Progress, Report
 
 # name of the step → "module:function"; review, agree and resolve come twice: first the event, then the words.
@@ -90,20 +91,65 @@ def finetune(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progres
 
 
 def evaluate(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Progress | None = None) -> Report:
-    """Score the tuned and the untrained model on the release's test split and write the report page."""
+    """Score the trained and the untrained model on the release's test split and write the report page."""
     from eval.predict import run as predict
     from eval.report import evaluate as report
 
     release = released(ws)
     model = model_dir(ws, recipe, release)
+    if not (model / "train.json").is_file():
+        raise DataError(f"{model}: no trained model; run `autodrive finetune` first")
+    shared = {k: recipe["finetune"][k] for k in ("frames", "size", "precision", "device") if k in recipe["finetune"]}
+    config = {**shared, "seed": recipe.seed, "cache": str(model / "frames"), **recipe["eval"]}
     out = ws.root / "reports" / release.version / model.name
-    config = {**recipe["finetune"], **recipe["eval"], "seed": recipe.seed}
-    scored = predict(release, model, config, out / "predictions.jsonl", "test", progress)
-    times = _count_test_scored(ws, release, model)
-    context = _context(release, times) | {"videos": release.video, "title": f"{recipe.name} {release.version}"}
-    summary = report(out / "predictions.jsonl", out, context)
+    base = model / "base" if recipe["finetune"]["model"] == "tiny" else recipe["finetune"]["model"]
+    tuned = predict(release, model / "model", config, out / "tuned.jsonl", "test", progress)
+    predict(release, base, {**config, "arms": ["full"], "think": 0}, out / "untrained.jsonl", "test", progress)
+    rows = [json.loads(line) for line in (out / "tuned.jsonl").read_text(encoding="utf-8").splitlines()]
+    for line in (out / "untrained.jsonl").read_text(encoding="utf-8").splitlines():
+        rows.append({**json.loads(line), "arm": "untrained"})
+    write_atomic(out / "predictions.jsonl", "".join(dump(r) + "\n" for r in rows).encode())
+    context = _context(release, _count_test_scored(ws, release, model), tuned.data)
+    context["provenance"] |= json.loads((model / "train.json").read_text(encoding="utf-8")).get("versions", {})
+    summary = report(out / "predictions.jsonl", out, context, clips=_pictures(release, out))
     page = out / "report.html"
-    return Report("eval", scored.counts, [*scored.notes, f"report: {page}"], {"report": str(page), "summary": summary})
+    notes = [*summary_notes(summary), f"report: {page}"]
+    return Report("eval", tuned.counts, notes, {"report": str(page), "summary": summary})
+
+
+def summary_notes(summary: Json) -> list[str]:
+    """The headline of a summary: collision F1 and accuracy by arm, with n and interval, beside the best constant."""
+    notes = []
+    for arm, told in summary["arms"].items():
+        f1, accuracy = told["metrics"]["f1.collision"], told["metrics"]["accuracy"]
+        notes.append(f"{arm:<12} collision F1 {_figure(f1)}, accuracy {_figure(accuracy)}, n {told['n']}")
+    best = summary["constant"]
+    told = ", ".join(f"{name} {best[name]['value']:.3f} (always {best[name]['answer']})" for name in best)
+    return [*notes, f"best constant: {told}"]
+
+
+def _figure(m: Json) -> str:
+    if m["value"] is None:
+        return "undefined"
+    return f"{m['value']:.3f}" + (f" [{m['low']:.3f}, {m['high']:.3f}]" if m["low"] is not None else "")
+
+
+def _pictures(release: Release, out: Path) -> Callable[[str], bytes | None]:
+    """Contact sheets of the clips that were answered wrongly, as PNG bytes; made when the page asks."""
+    from curation.preview import contact_sheet
+
+    def picture(clip_id: str) -> bytes | None:
+        try:
+            data = release.video(clip_id)
+        except DataError:
+            return None
+        with tempfile.TemporaryDirectory() as folder:
+            clip, sheet = Path(folder, "clip.mp4"), Path(folder, "sheet.png")
+            clip.write_bytes(data)
+            contact_sheet(clip, sheet, n=8, columns=8, height=90)
+            return sheet.read_bytes()
+
+    return picture
 
 
 def _count_test_scored(ws: Workspace, release: Release, model: Path) -> int:
@@ -115,17 +161,39 @@ def _count_test_scored(ws: Workspace, release: Release, model: Path) -> int:
     return len(models)
 
 
-def _context(release: Release, times: int) -> Json:
+def _context(release: Release, times: int, scored: Json) -> Json:
     """What the report says beside the scores: the answers to a referee's questions."""
     info = release.info
-    return {
-        "release": {"version": release.version, "id": release.id, "name": info["name"], "simulated": release.simulated},
-        "splits": info["splits"],
-        "unknown_drives": info["unknown_drives"],
-        "test_labels": info["test_labels"],
-        "agreement": info["agreement"],
-        "gate": info["gate"],
-        "probe": info["probe"],
-        "test_scored": times,
-        "bases": info["bases"],
+    splits = [
+        {"split": name, "clips": s["clips"], "groups": s["groups"], "classes": s["classes"]}
+        for name, s in info["splits"].items()
+    ]
+    how = "Whole groups (drive, else upload, else source; joined by near-duplicates) are assigned once and stay."
+    test = info["test_labels"]
+    agreement = [
+        {"field": r["field"], "measure": name, **{k: r[name][k] for k in ("value", "low", "high")}, "units": r["n_units"], "raters": r["n_raters"]}
+        for r in info["agreement"] for name in ("raw", "alpha", "ac1") if r[name]["value"] is not None
+    ]  # fmt: skip
+    probe = [
+        {"task": r["task"], "family": r["family"], "n": r["n"], **{k: r["accuracy"][k] for k in ("value", "low", "high")},
+         "chance": r["chance"], "verdict": r["verdict"]} for r in info["probe"]
+    ]  # fmt: skip
+    attributes = {
+        row["clip_id"]: {a["name"]: a["value"] for a in row["attributes"]} for row in release.rows("event", "test")
     }
+    return {
+        "title": f"{info['title']} {release.version}",
+        "splits": {"text": how, "sources without a known drive": info["unknown_drives"], "table": splits},
+        "data": {"test labels": test["n"], "of these with fewer than two raters": test["below_two_raters"]},
+        "agreement": {"text": "; ".join(g["message"] for g in info["gate"]) or "No gate was set.", "table": agreement},
+        "probe": probe or None,
+        "test_scored": times,
+        "simulated": info["simulated"],
+        "basis_of_the_labels": [{"task": t, **counts} for t, counts in info["bases"].items()],
+        "calibration": scored.get("calibration"),
+        "attributes": {c: {k: v for k, v in a.items() if k in SLICES} for c, a in attributes.items()},
+        "provenance": {"release": release.id, "version": release.version, "tool": info["lock"]["tool"]},
+    }
+
+
+SLICES = ("cause", "weather", "light", "scene", "road")

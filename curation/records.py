@@ -93,7 +93,7 @@ def show(prefix: str, given: Path | None, sheet: Path | None = None) -> str:
     write(record, 0)
     clip = known.get(getattr(record, "clip_id", ""), record)
     if sheet is not None and isinstance(clip, Clip):
-        from curation.media import contact_sheet
+        from curation.preview import contact_sheet
 
         contact_sheet(ws.blob(clip.blob), sheet)
         lines.append(f"contact sheet: {sheet}")

@@ -89,7 +89,7 @@ def closed_questions(pack: TaskPack, draft: Draft, group: str) -> list[Json]:
 
 
 def _probe_row(task: str, family: str, r: Json) -> Json:
-    low, high = (r["interval"]["low"], r["interval"]["high"]) if r.get("interval") else (None, None)
+    low, high = r["interval"] or (None, None)
     score = {"value": r["accuracy"], "low": low, "high": high}
     told = {key: r[key] for key in ("n", "groups", "chance", "verdict")}
     return {"task": task, "family": family, "accuracy": score, **told, "because": r.get("because", "")}
