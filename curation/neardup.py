@@ -68,7 +68,7 @@ def _shingles(text: str) -> Shingles:
         parts = {line[i : i + 4] for i in range(max(1, len(line) - 3))}
     else:
         parts = {" ".join(words[i : i + 3]) for i in range(len(words) - 2)}
-    coded = (p.encode() for p in parts)
+    coded = (p.encode("utf-8", "surrogatepass") for p in parts)
     return np.unique(np.array([zlib.crc32(c) << 32 | zlib.crc32(c, 0x9E3779B9) for c in coded], dtype=np.uint64))
 
 
