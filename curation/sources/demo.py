@@ -38,7 +38,7 @@ COLUMNS = (
     "light", "scene", "road",
 )  # fmt: skip
 X264 = {
-    "preset": "veryfast",
+    "preset": "superfast",
     "qp": "27",
     "x264-params": "cpu-independent=1:bframes=0:rc-lookahead=0:sync-lookahead=0:mbtree=0:scenecut=0:threads=1",
 }

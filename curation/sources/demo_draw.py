@@ -1,7 +1,7 @@
 """Pixels of a rendered dashcam scene: perspective, road, scenery, vehicles and people, light, weather, sensor.
 
 Everything is projected from world coordinates, so that pitch, yaw and roll of the camera leave no black corners. Drawn
-at twice the size and averaged down. PIL and integer tables only: the same planes on every CPU.
+at twice the size and averaged down. PIL and elementwise arithmetic only: the same planes on every CPU.
 """
 
 from __future__ import annotations
@@ -82,12 +82,22 @@ class Painter:
         v = self.cy + self.focal * (self.camera - y) / depth
         return u, v + self.roll * (u - self.cx)
 
-    def ground(self, x0: float, x1: float, z0: float, z1: float, colour: Colour, y: float = 0.0) -> None:
-        """A flat patch on the ground, x0..x1 by z0..z1 (world)."""
-        z0 = max(z0, self.z + NEAR)
-        if z1 > z0:
-            corners = [self.point(x0, y, z0), self.point(x1, y, z0), self.point(x1, y, z1), self.point(x0, y, z1)]
-            self.draw.polygon(corners, self.shade(colour, (z0 + z1) / 2 - self.z))
+    def ground(self, x0: float, x1: float, z0: float, z1: float, colour: Colour) -> None:
+        """A flat patch on the ground, x0..x1 by z0..z1 (world); `point` written out, as most of a frame is ground."""
+        near, far = max(z0 - self.z, NEAR), z1 - self.z
+        if far <= near:
+            return
+        corners = []
+        for depth, pair in ((near, (x0, x1)), (far, (x1, x0))):
+            k = self.focal / depth
+            v = self.cy + k * self.camera
+            middle = self.cx + self.focal * (self.curve * depth - self.yaw) - k * self.x
+            for x in pair:
+                u = middle + k * x
+                corners += [u, v + self.roll * (u - self.cx)]
+        us = corners[::2]
+        if max(us) > 0 and min(us) < self.width:
+            self.draw.polygon(corners, self.shade(colour, (near + far) / 2))
 
     def strip(self, x0: float, x1: float, colour: Colour) -> None:
         """A band along the whole road, in pieces, because the road bends and fades."""
@@ -251,7 +261,7 @@ def _road(p: Painter, scene: Scene) -> None:
     p.strip(-5.9, -5.5, (200, 170, 70))
     first = math.floor(p.z / 9.0) * 9.0
     for x in (-LANE / 2, LANE / 2, -LANE * 2.1):
-        for k in range(8):
+        for k in range(7):
             p.ground(x - 0.08, x + 0.08, first + 9.0 * k, first + 9.0 * k + 3.4, white)
 
 
@@ -321,18 +331,26 @@ def _sky(p: Painter, scene: Scene) -> None:
             p.draw.rectangle([u0, base - p.focal * high, u1, base + p.focal * 0.02], colour)
 
 
-_LUMA = [16 + (219 * v + 127) // 255 for v in range(256)]
 _CHROMA = [128 + round((v - 128) * 224 / 255) for v in range(256)]
 
 
 def frames(scene: Scene, size: tuple[int, int], start: int = 0) -> Iterator[Planes]:
-    """The scene's frames from number `start` on, as they go to the encoder. Noise depends on triplet and frame only."""
+    """The scene's frames from number `start` on, as they go to the encoder.
+
+    The sensor: noise, and from the alert on a drift of exposure and noise that is drawn per file and knows no class.
+    It is larger than what the event itself does to a file's mean brightness and encoded size.
+    """
     w, h = size
-    tile = np.random.default_rng(scene.triplet).normal(0, scene.drive.noise, (h + 32, w + 32)).round().astype(np.int16)
+    d = scene.drive
+    tile = np.random.default_rng(scene.triplet).normal(0, d.noise, (h + 32, w + 32)).astype(np.float32)
+    sensor = seeded("demo sensor", d.key, scene.triplet, scene.label)
+    exposure, grain = sensor.uniform(-0.16, 0.16), sensor.uniform(-0.7, 0.9)
     for i in range(start, len(scene.t)):
+        drift = min(max((float(scene.t[i]) - scene.alert_s) / 1.5, 0.0), 1.0)
         luma, cb, cr = paint(scene, i, size).convert("YCbCr").split()
         r = seeded("demo noise", scene.triplet, i)
         a, b = r.randrange(32), r.randrange(32)
-        y = np.asarray(luma.point(_LUMA), dtype=np.int16) + tile[a : a + h, b : b + w]
+        y = np.asarray(luma, dtype=np.float32) * np.float32(219 / 255 * (1 + exposure * drift)) + 16
+        y += tile[a : a + h, b : b + w] * np.float32(1 + grain * drift)
         chroma = [c.reduce(2).point(_CHROMA).tobytes() for c in (cb, cr)]
-        yield np.clip(y, 16, 235).astype(np.uint8).tobytes(), chroma[0], chroma[1]
+        yield np.clip(np.rint(y), 16, 235).astype(np.uint8).tobytes(), chroma[0], chroma[1]

@@ -33,6 +33,7 @@ LENGTH_S = 9.0
 HOOD, EGO_WIDTH, EGO_LENGTH = 1.5, 1.9, 4.5
 LANE = 3.4
 TOUCH = 0.02  # metres; less is contact
+HOLD = 0.4  # seconds for which bodies that met stay together
 HARD, GENTLE = 4.5, 3.2  # m/s²: an evasive braking reaches HARD, everyday slowing stays under GENTLE
 
 SIZES = {  # width, length, height in metres
@@ -125,6 +126,11 @@ def smooth(u: Array) -> Array:
     return np.asarray(u * u * (3 - 2 * u))
 
 
+def rate(x: Array, t: Array) -> Array:
+    """The change per second up to each frame: looks back only, so nothing shows before it begins."""
+    return np.asarray(np.diff(x, prepend=x[0]) / (t[1] - t[0]))
+
+
 def drive_of(seed: int, index: int) -> Drive:
     """The drive number `index`; light, weather and road take turns, so few drives already show all of them."""
     r = seeded("demo drive", seed, index)
@@ -137,7 +143,7 @@ def drive_of(seed: int, index: int) -> Drive:
     return Drive(
         key=f"drive-{r.getrandbits(32):08x}",
         height=r.uniform(1.2, 1.5),
-        focal=r.uniform(0.56, 0.66),
+        focal=r.uniform(0.52, 0.60),
         horizon=r.uniform(0.40, 0.46),
         light=light,
         weather=weather,
@@ -159,7 +165,7 @@ def simulate(seed: int, triplet: int, label: str, *, drives: int, fps: int = 10)
     r = seeded("demo triplet", seed, triplet)
     cause = cause_of(triplet, drives)
     t = np.arange(round(LENGTH_S * fps)) / fps
-    first = round(r.uniform(3.1, 3.7) * fps)  # whole frames, so that times are exact
+    first = round(r.uniform(3.1, 3.6) * fps)  # whole frames, so that times are exact
     second = first + round(r.uniform(1.2, 1.6) * fps)
     alert, touch = first / fps, second / fps
     closest = (second + round(r.uniform(0.3, 0.5) * fps)) / fps
@@ -168,13 +174,13 @@ def simulate(seed: int, triplet: int, label: str, *, drives: int, fps: int = 10)
         "v0": r.uniform(9, 13),
         "side": r.choice((-1, 1)),
         "struck": r.random() < 0.4,
-        "margin": r.uniform(0.6, 1.2),
+        "margin": r.uniform(1.0, 1.8),
         "swerve": r.choice((0.0, r.uniform(0.5, 0.9))),
         "late_swerve": r.choice((0.0, r.uniform(0.2, 0.4))),
         "drift": r.uniform(0.15, 0.4),
         "gentle": r.uniform(0.45, 0.85),
         "v_end": r.uniform(0.55, 0.95),
-        "settle": r.uniform(1.3, 1.8),
+        "settle": r.uniform(1.0, 1.4),
         "after_gap": r.uniform(6, 11),
         "variant": r.random(),
         "gap": r.uniform(0.40, 0.50),
@@ -233,7 +239,7 @@ class _Play:
     def speed(self, *, struck: bool) -> Array:
         d, a, v0 = self.d, self.alert, self.d["v0"]
         dt = self.touch - a
-        low = 0.4 if struck else 0.05
+        low = 0.4 if struck and self.label == "collision" else 0.02
         if self.label == "collision":
             keys = [(a + 0.45 * dt, 1), (self.touch, 0.6), (self.touch + 0.15, low), (self.touch + 0.8, low)]
         elif self.label == "near_collision":
@@ -241,12 +247,12 @@ class _Play:
             span = self.closest - a
             travel = (0.45 + 0.8 * 0.55) * dt / span - d["margin"] / (v0 * span)
             late = (travel - (1 + low) / 2) / (1 - (1 + low) / 2)
-            late = float(np.clip(late, 0.05, 0.5)) if not struck else 0.25
-            keys = [(a + late * span, 1), (self.closest, low), (self.closest + 0.7, low)]
+            late = float(np.clip(late, 0.05, 0.5))
+            keys = [(a + late * span, 1), (self.closest, low), (self.closest + 0.9, low)]
         else:
             low = max(d["gentle"], 1 - 0.95 * GENTLE * (self.closest - a) / v0)
             keys = [(a + 0.1, 1), (self.closest + 0.1, low), (self.closest + 0.5, low)]
-        times = [0.0, *(k[0] for k in keys), self.closest + 0.7 + d["settle"]]
+        times = [0.0, *(k[0] for k in keys), self.closest + 0.9 + d["settle"]]
         return np.asarray(np.interp(self.t, times, [1.0, *(k[1] for k in keys), d["v_end"]]) * v0)
 
 
@@ -257,7 +263,7 @@ def _steer(s: Scene, p: _Play) -> None:
     start = {"collision": p.touch - 0.5, "near_collision": p.alert + 0.5, "normal": p.alert}[p.label]
     out = smooth((p.t - start) / max(p.moment - start, 0.3)) * (1 - smooth((p.t - p.moment - 0.2) / 1.2))
     s.x = -d["side"] * size * out + 0.12 * np.sin(0.7 * p.t + 6 * d["variant"])
-    s.yaw = np.gradient(s.x, p.t) / np.maximum(s.speed, 3) * 0.8
+    s.yaw = rate(s.x, p.t) / np.maximum(s.speed, 3) * 0.8
 
 
 def _lead(s: Scene, p: _Play, lead: Actor) -> None:
@@ -265,17 +271,17 @@ def _lead(s: Scene, p: _Play, lead: Actor) -> None:
     g0 = d["gap"] * d["v0"] * (p.touch - p.alert)
     if p.label == "collision":
         gap = g0 * (1 - p.since_alert(p.touch) ** 1.35)
-        back = p.after(p.touch, d["settle"])
+        back = p.after(p.touch + HOLD, d["settle"])
         gap = np.where(p.t >= p.touch - 1e-9, d["after_gap"] * (1 - (1 - back) ** 2), gap)
     else:
-        least = d["margin"] if p.label == "near_collision" else 3.0 + 4 * d["start"]
+        least = d["margin"] if p.label == "near_collision" else 4.0 + 2.5 * d["start"]
         least = min(least, g0 - 0.5)
         gap = g0 + (least - g0) * smooth(p.since_alert(p.closest))
-        gap = gap + (d["after_gap"] - least) * smooth(p.after(p.closest + 0.1, d["settle"]))
+        gap = gap + (d["after_gap"] - least) * smooth(p.after(p.closest + 0.2, d["settle"]))
     lead.z = s.z + HOOD + gap + lead.length / 2
     away = d["side"] * LANE * smooth(p.after(p.closest + 1.0, 1.8)) * (d["variant"] < 0.4)
     lead.x = 0.15 * np.sin(0.5 * p.t + 9 * d["variant"]) + away
-    lead.heading = np.gradient(lead.x, p.t) / 6
+    lead.heading = rate(lead.x, p.t) / 6
     lead.brake = (p.t >= p.alert) & (p.t < p.closest + 0.5)
     if p.label == "collision":
         lead.heading = lead.heading + _knock(p, 0.16 * d["side"])
@@ -285,6 +291,12 @@ def _knock(p: _Play, size: float) -> Array:
     """A damped swing of a body that was hit."""
     u = np.maximum(p.t - p.touch, 0)
     return np.asarray(size * np.exp(-2.5 * u) * np.sin(6 * u))
+
+
+def _stay(s: Scene, p: _Play) -> Array:
+    """How far the ego car carries along what it hit, until HOLD is over."""
+    at = np.interp([p.touch, p.touch + HOLD], p.t, s.z)
+    return np.asarray(np.clip(s.z, at[0], at[1]) - at[0])
 
 
 def _cut_in(s: Scene, p: _Play, car: Actor) -> None:
@@ -298,57 +310,55 @@ def _cut_in(s: Scene, p: _Play, car: Actor) -> None:
     until = p.moment if p.label != "normal" else p.alert + 0.7 * (p.closest - p.alert)
     u = p.since_alert(until)
     gap = g0 + (least - g0) * (u**1.6 if p.label == "collision" else smooth(u))
-    back = p.after(p.moment, d["settle"])
+    back = p.after(p.moment + (HOLD if p.label == "collision" else 0.1), d["settle"])
     gap = gap + (d["after_gap"] - least) * (1 - (1 - back) ** 2 if p.label == "collision" else smooth(back))
     wide = (car.width + EGO_WIDTH) / 2
     if p.label == "normal":
         lateral = LANE * (1 - smooth((p.since_alert(p.closest + 0.5) - 0.15) / 0.8))
     elif beside:
-        near = wide + (0 if p.label == "collision" else 0.35 + 0.3 * d["place"] ** 2)
+        near = wide + (0 if p.label == "collision" else 0.6 + 0.5 * d["place"] ** 2)
         lateral = LANE + (near - LANE) * (u**1.5 if p.label == "collision" else smooth(u))
         if p.label == "collision":
-            lateral = lateral + 0.8 * smooth(p.after(p.touch, 0.4))
-        lateral = lateral * (1 - smooth(p.after(p.moment + 0.6, 1.2)))
+            lateral = lateral + 0.8 * smooth(p.after(p.touch + HOLD, 0.3))
+        lateral = lateral * (1 - smooth(p.after(p.moment + 0.2 + HOLD, 1.2)))
     else:
         lateral = LANE * (1 - smooth(u / 0.8))
     follows = (p.t >= p.alert) * (lateral < LANE - 1e-9) if beside else np.zeros_like(p.t)
     car.x = side * lateral + follows * (s.x if p.label != "normal" else 0)
     car.z = s.z + HOOD + gap + car.length / 2
-    car.heading = np.clip(np.gradient(car.x, p.t) / 7, -0.3, 0.3)
+    car.heading = np.clip(rate(car.x, p.t) / 7, -0.3, 0.3)
     if p.label == "collision":
         car.heading = car.heading + _knock(p, 0.3 * side)
     car.brake = (p.t >= p.alert + 0.3) & (p.t < p.closest)
 
 
 def _crossing(s: Scene, p: _Play, car: Actor) -> None:
-    """Out of a side road; `struck`: its front meets our flank, else our front meets its side."""
+    """Out of a side road; `struck`: its front meets our flank, else our front meets its side (nearly, in both)."""
     d, side = p.d, p.d["side"]
     s.role = "struck" if d["struck"] else "striking"
     contact = _collision_travel(s, p) + HOOD
     start = 8.0 + 1.5 * d["start"]
     nose = EGO_WIDTH / 2 + car.length / 2
     at = s.x[np.searchsorted(p.t, p.moment - 1e-9)] * side
-    z = contact + car.width / 2 - (0.6 if d["struck"] else 0)
+    z = contact + car.width / 2 - (0.3 if d["struck"] else 0)
     push = np.zeros_like(p.t)
-    if d["struck"]:
-        if p.label == "near_collision":  # our car comes back to its lane while the other still stands there
-            at = float(np.max((s.x * side)[p.t >= p.alert]))
-        stop = at + nose + {"collision": 0.0, "near_collision": 0.4 + 0.4 * d["start"], "normal": 1.6}[p.label]
+    if d["struck"] and p.label != "near_collision":
+        stop = at + nose + (0.0 if p.label == "collision" else 2.6)
         u = p.since_alert(p.moment if p.label != "normal" else p.closest - 0.2)
         x = start + (stop - start) * (u**1.2 if p.label == "collision" else smooth(u))
         if p.label == "collision":
-            x = x + 1.0 * (1 - (1 - p.after(p.touch, 0.6)) ** 2)
+            x = x + 1.0 * (1 - (1 - p.after(p.touch + HOLD, 0.5)) ** 2)
     else:
         if p.label == "normal" and d["variant"] < 0.5:  # it gives way at the edge
-            x = start + (nose + 1.4 - start) * smooth(p.since_alert(p.closest - 0.3))
+            x = start + (nose + 2.4 - start) * smooth(p.since_alert(p.closest - 0.3))
         else:
             reach = {"collision": p.touch, "near_collision": p.closest, "normal": p.alert + 0.55 * (p.touch - p.alert)}
             u = (p.t - p.alert) / (reach[p.label] - p.alert)
             middle = at + d["place"] * 1.2
             x = start + (middle - start) * np.maximum(u, 0) ** 1.25
             if p.label == "collision":
-                push = 1.6 * (1 - (1 - p.after(p.touch, 0.5)) ** 2)
-                u = np.maximum(p.t - p.touch, 0)
+                push = _stay(s, p) + 1.4 * (1 - (1 - p.after(p.touch + HOLD, 0.5)) ** 2)
+                u = np.maximum(p.t - p.touch - HOLD, 0)
                 x = np.where(p.t > p.touch, middle - (3.0 * u + 5.0 * u * u), x)
     car.x = side * x
     car.z = z + push
@@ -375,9 +385,11 @@ def _pedestrian(s: Scene, p: _Play, person: Actor) -> None:
         x = start + (middle - start) * u**1.1
         if p.label == "collision":
             aside = -1 if d["variant"] < 0.5 else 1
-            thrown = 3.0 * (1 - (1 - p.after(p.touch, 0.7)) ** 2) + 2.0 * smooth(p.after(p.touch + 0.9, 1.5))
+            thrown = 3.0 * (1 - (1 - p.after(p.touch + HOLD, 0.6)) ** 2) + 2.0 * smooth(p.after(p.touch + 1.1, 1.2))
             x = np.where(p.t > p.touch, middle + aside * thrown, x)
-    push = 2.2 * (1 - (1 - p.after(p.touch, 0.6)) ** 2) if p.label == "collision" else np.zeros_like(p.t)
+    push = np.zeros_like(p.t)
+    if p.label == "collision":
+        push = _stay(s, p) + 2.0 * (1 - (1 - p.after(p.touch + HOLD, 0.6)) ** 2)
     person.x = side * x
     person.z = contact + person.width / 2 + push
     person.brake = np.zeros_like(p.t, dtype=bool)
@@ -438,8 +450,8 @@ def _shake(s: Scene, p: _Play, r: random.Random) -> None:
     t, u = p.t, r.uniform(0, 6)
     s.pitch = 0.002 * np.sin(9 * t + u) + 0.0015 * np.sin(17 * t + 2 * u)
     s.roll = 0.004 * np.sin(5 * t + u)
-    slowing = -np.gradient(s.speed, t)
-    s.pitch = s.pitch - 0.0035 * np.clip(np.convolve(slowing, np.ones(3) / 3, "same"), -4, 9)
+    slowing = -rate(s.speed, t)
+    s.pitch = s.pitch - 0.0035 * np.clip(np.convolve(slowing, np.ones(3) / 3)[: len(t)], -4, 9)
     offset = r.uniform(-0.3, 0.3)
     jolts = [r.uniform(0.8, 8.0), p.moment + (0.0 if p.label == "collision" else offset)]
     for when in jolts:
