@@ -55,8 +55,7 @@ def run(
     """Write predictions of `split` to `out` (JSONL, one row per clip and arm), after a kill going on where it stopped.
 
     Row: clip_id, group, arm, truth, pred, scores {class: probability}, slice. Beside it, `<out>.raw.jsonl` holds the
-    log-likelihoods and `scored.jsonl` one line for each time a model was scored on a split. Raises UsageError for
-    unknown arms or keys and DataError for a release without what is asked.
+    log-likelihoods. Raises UsageError for unknown arms or keys and DataError for a release without what is asked.
     """
     unknown = sorted(set(config) - set(DEFAULTS)) + sorted(set(config.get("arms", [])) - set(ARMS))
     if unknown:
@@ -65,46 +64,44 @@ def run(
     rows = {name: _rows(release, config, name) for name in dict.fromkeys((split, config["calibrate"])) if name}
     classes, around = _answers(release, config)
     model, processor = vlm.load(model_dir, config["revision"], device=config["device"], dtype=config["precision"])
-    key = make_id("scores", [release.id, _weights(model_dir), config, classes])
+    about = {k: config[k] for k in ("task", "style", "revision", "frames", "size", "precision", "seed")}
+    key = make_id("scores", [release.id, _weights(model_dir), about, classes, around])
     out.parent.mkdir(parents=True, exist_ok=True)
-    frames = FrameStore(
-        release, config["frames"], tuple(config["size"]), Path(config["cache"] or out.parent / "frames")
-    )
+    cache = Path(config["cache"] or out.parent / "frames")
+    frames = FrameStore(release, config["frames"], tuple(config["size"]), cache)
     known = _Known(out.with_suffix(".raw.jsonl"), key)
     scorer = _Scorer(model, vlm.Encoder(processor, budget=0), classes, around)
     for name, wanted in rows.items():
         _score_arms(scorer, frames, wanted, config, known, name, progress)
-    predictions, calibration = [], {}
-    for arm in config["arms"]:
-        scale, bias = 1.0, np.asarray(np.zeros(len(classes)))
-        fitted = rows.get(config["calibrate"] or "", [])
-        if fitted:
-            truth = np.array([classes.index(r["truth"]) for r in fitted])
-            scale, bias = calibrate(
-                np.array([known.values[config["calibrate"], arm, r["clip_id"]] for r in fitted]), truth
-            )
-        calibration[arm] = {"scale": scale, "bias": dict(zip(classes, bias.tolist(), strict=True)), "n": len(fitted)}
-        for row in rows[split]:
-            p = softmax(scale * np.array(known.values[split, arm, row["clip_id"]]) + bias)
-            predictions.append(
-                {
-                    **{k: row[k] for k in ("clip_id", "group", "truth", "slice")},
-                    "arm": arm,
-                    "pred": classes[int(p.argmax())],
-                    "scores": {c: round(float(x), 6) for c, x in zip(classes, p, strict=True)},
-                }
-            )
+    predictions, calibration = _decide(rows, split, config, known, classes)
     _write(out, predictions)
-    times = _count(
-        out.parent / "scored.jsonl", {"release": release.id, "split": split, "key": key, "model": str(model_dir)}
-    )
-    data: Json = {"key": key, "classes": classes, "calibration": calibration, "scored": times}
+    data: Json = {"key": key, "classes": classes, "calibration": calibration}
     if config["think"]:
         data["thoughts"] = think(scorer, frames, release, config, split)
-    notes = [f"{split} of this release was scored {times} time{'s' if times > 1 else ''} from this folder"]
-    if not config["calibrate"]:
-        notes.append("scores are not calibrated: answers of unequal length are not comparable")
+    notes = [] if config["calibrate"] else ["scores are not calibrated: answers of unequal length are not comparable"]
     return Report("predict", {"clips": len(rows[split]), "arms": len(config["arms"])}, notes, data)
+
+
+def _decide(
+    rows: dict[str, list[Json]], split: str, config: Json, known: _Known, classes: list[str]
+) -> tuple[list[Json], Json]:
+    """Predictions of `split`, and each arm's calibration: {scale, bias by class, n clips it was fitted on}."""
+    held = config["calibrate"]
+    predictions: list[Json] = []
+    calibration: Json = {}
+    for arm in config["arms"]:
+        scale, bias = 1.0, np.asarray(np.zeros(len(classes)))
+        if held:
+            fitted = np.array([known.values[held, arm, row["clip_id"]] for row in rows[held]])
+            scale, bias = calibrate(fitted, np.array([classes.index(row["truth"]) for row in rows[held]]))
+        shift = dict(zip(classes, bias.tolist(), strict=True))
+        calibration[arm] = {"scale": scale, "bias": shift, "n": len(rows[held]) if held else 0}
+        for row in rows[split]:
+            p = softmax(scale * np.array(known.values[split, arm, row["clip_id"]]) + bias).round(6)
+            told = {k: row[k] for k in ("clip_id", "group", "truth", "slice")}
+            told |= {"arm": arm, "pred": classes[int(p.argmax())]}
+            predictions.append({**told, "scores": dict(zip(classes, p.tolist(), strict=True))})
+    return predictions, calibration
 
 
 def _rows(release: Release, config: Json, split: str) -> list[Json]:
@@ -124,12 +121,13 @@ def _rows(release: Release, config: Json, split: str) -> list[Json]:
 
 
 def _answers(release: Release, config: Json) -> tuple[list[str], tuple[str, str]]:
-    """The classes, and what stands before and after a class in an answer: both from the training split only."""
+    """The classes, and what stands before and after a class in an answer; never learned from the test split."""
     rows = _rows(release, config, "train")
+    more = _rows(release, config, config["calibrate"]) if config["calibrate"] else []
     before, found, after = rows[0]["answer"].partition(rows[0]["truth"])
     if not found:
         raise DataError(f"clip {rows[0]['clip_id']}: its answer does not name its {config['field']}")
-    return sorted({r["truth"] for r in rows}), (before, after)
+    return sorted({r["truth"] for r in [*rows, *more]}), (before, after)
 
 
 def _weights(model_dir: str | Path) -> Any:
@@ -289,14 +287,3 @@ def _write(path: Path, rows: list[Json]) -> None:
     beside = path.with_suffix(".tmp")
     beside.write_text("".join(json.dumps(r, sort_keys=True) + "\n" for r in rows), encoding="utf-8")
     beside.replace(path)
-
-
-def _count(path: Path, entry: Json) -> int:
-    """Note that a split was scored; how often it was, this time included. The same model and config count once."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    seen = [json.loads(line) for line in lines]
-    if entry not in seen:
-        seen.append(entry)
-        with path.open("a", encoding="utf-8") as f:
-            f.write(json.dumps(entry, sort_keys=True) + "\n")
-    return sum(e["release"] == entry["release"] and e["split"] == entry["split"] for e in seen)

@@ -73,6 +73,9 @@ def load(
     """
     ensure_torchvision()
     from transformers import AutoModelForImageTextToText, AutoProcessor
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # ours tells what matters
 
     where = pick_device(device)
     weights = {"dtype": getattr(torch, dtype) if dtype != "auto" else _usual(where), "use_safetensors": True}

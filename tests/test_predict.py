@@ -134,10 +134,12 @@ def test_scores_equal_the_models_own_likelihoods(toy: Any, untrained: Path, tmp_
         at = [i for i in range(labels.shape[1]) if labels[0, i] != -100]
         sums.append(sum(float(logp[i - 1, labels[0, i]]) for i in at))
     expected = np.exp(np.array(sums) - max(sums))
-    assert [row["scores"][c] for c in sorted(CLASSES)] == pytest.approx((expected / expected.sum()).tolist(), rel=1e-3, abs=1e-6)
+    assert [row["scores"][c] for c in sorted(CLASSES)] == pytest.approx(
+        (expected / expected.sum()).tolist(), rel=1e-3, abs=1e-6
+    )
 
 
-def test_a_second_run_scores_nothing_again_and_is_counted_once(
+def test_a_second_run_scores_nothing_again(
     toy: Any, untrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "p.jsonl"
@@ -159,8 +161,9 @@ def test_a_second_run_scores_nothing_again_and_is_counted_once(
     calls.clear()
     predict.run(toy, untrained, config, out)
     assert not calls
-    assert first.data["scored"] == second.data["scored"] == 1
-    assert predict.run(toy, untrained, {**config, "seed": 1}, out).data["scored"] == 2
+    assert first.data == second.data
+    predict.run(toy, untrained, {**config, "arms": ["full", "first_frame"]}, out)
+    assert sum(calls) == 18, "only the new arm"
 
 
 def test_calibration_removes_a_taste_for_words() -> None:
