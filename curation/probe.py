@@ -62,16 +62,16 @@ def _seed(t: Table, blocks: dict[str, Any], folds: int, seed: int) -> tuple[dict
     drawn = (rng.random(len(t.k)) * t.k).astype(np.int64)
     shuffled = np.asarray(t.place == drawn[t.item])
     names = [*blocks, "look-up", "best constant", PERMUTED]
-    scores = {name: np.zeros(len(t.item)) for name in names}
+    rated = {name: np.zeros(len(t.item)) for name in names}
     chance = 1 / t.k[t.item]
     for test in fold_masks(t.group, folds, rng):
         rows, train = test[t.item], ~test
         for name, x in blocks.items():
-            scores[name][rows] = ridge_scores(t, x, t.right - chance, train)[rows]
-        scores["look-up"][rows] = lookup_scores(t, train)[rows]
-        scores["best constant"][rows] = constant_scores(t, train)[rows]
-        scores[PERMUTED][rows] = ridge_scores(t, blocks[EVERYTHING], shuffled - chance, train)[rows]
-    picks = {name: pick(t, s, rng) for name, s in scores.items()}
+            rated[name][rows] = ridge_scores(t, x, t.right - chance, train)[rows]
+        rated["look-up"][rows] = lookup_scores(t, train)[rows]
+        rated["best constant"][rows] = constant_scores(t, train)[rows]
+        rated[PERMUTED][rows] = ridge_scores(t, blocks[EVERYTHING], shuffled - chance, train)[rows]
+    picks = {name: pick(t, s, rng) for name, s in rated.items()}
     hits = {n: (p[0] == (drawn if n == PERMUTED else t.answer)).astype(np.float64) for n, p in picks.items()}
     return hits, *picks[EVERYTHING]
 
@@ -94,28 +94,32 @@ def probe_closed(
 
     Raises DataError for an item with fewer than two options or an answer outside them.
     """
-    empty: Json = {"accuracy": None, "chance": None, "interval": None, "n": len(items), "margin": margin}
     groups = len({str(item["group"]) for item in items})
+    settings = {"margin": margin, "seeds": seeds, "folds": min(folds, groups)}
     if groups < 2:
         reason = f"{len(items)} items in {groups} groups: nothing can be held out"
-        return empty | {"groups": groups, "verdict": "not shown", "because": reason, "by_family": {}, "by_features": {}}
+        nothing = dict.fromkeys(["accuracy", "chance", "interval", "excess", "best_constant", "strings"])
+        empty = nothing | {"by_family": {}, "by_features": {}, "telling": {}, "examples": [], "notes": []}
+        return empty | settings | {"n": len(items), "groups": groups, "verdict": "not shown", "because": reason}
     t = make_table(items)
     blocks = features(t)
     runs = [_seed(t, blocks, folds, seed) for seed in range(seeds)]
     hits = {name: np.mean([run[0][name] for run in runs], axis=0) for name in runs[0][0]}
     chance = 1 / t.k
-    masks = {"": np.ones(len(t.k), bool)} | {f: t.family == i for i, f in enumerate(t.families)}
-    table = scores_by(hits, chance, t.group, masks, replicates=replicates, margin=margin)
-    headline = table[""][EVERYTHING]
-    by_features = table[""]
-    verdict, because = _overall(by_features)
+    by_features = scores(hits, chance, t.group, replicates=replicates, margin=margin)
+    headline = by_features[EVERYTHING]
+    table = {
+        f: scores(
+            hits, chance, t.group, mask=t.family == i, tests=len(t.families), replicates=replicates, margin=margin
+        )
+        for i, f in enumerate(t.families)
+    }
+    verdict, because = _overall(by_features, table)
     return {
         **headline,
+        **settings,
         "verdict": verdict,
         "because": because,
-        "margin": margin,
-        "seeds": seeds,
-        "folds": min(folds, groups),
         "by_family": {
             f: table[f][EVERYTHING]
             | {"best_constant": table[f]["best constant"] | {"what": constant_name(t, i)}}
@@ -131,10 +135,12 @@ def probe_closed(
     }
 
 
-def _overall(by_features: Json) -> tuple[str, str]:
+def _overall(by_features: Json, by_family: Mapping[str, Json]) -> tuple[str, str]:
+    """The whole leaks when any feature set does, or a family by all features (at a level shared by the families)."""
     leaking = [f for f, s in by_features.items() if f != PERMUTED and s["verdict"] == "leaks"]
-    if leaking:
-        return "leaks", ", ".join(leaking)
+    families = [f"family {f!r}" for f, s in by_family.items() if s[EVERYTHING]["verdict"] == "leaks"]
+    if leaking or families:
+        return "leaks", ", ".join(leaking or families)
     return by_features[EVERYTHING]["verdict"], by_features[EVERYTHING]["because"]
 
 
@@ -163,16 +169,11 @@ def probe_numbers(
     for test in fold_masks(group, folds, np.random.default_rng(0)):
         hit[test] = np.abs(x[test] - _best_guess(x[~test], tolerance)) <= tolerance
     chance = np.full(len(x), min(1.0, 2 * tolerance / span) if span else 0.0)
-    whole = {"": np.ones(len(x), bool)}
-    scores = scores_by({"constant": hit}, chance, group, whole, replicates=replicates, margin=margin)[""]["constant"]
+    score = scores({"constant": hit}, chance, group, replicates=replicates, margin=margin)["constant"]
     if span is None:
-        scores |= {
-            "chance": None,
-            "excess": None,
-            "verdict": "not shown",
-            "because": "no span of possible answers given",
-        }
-    return scores | {"constant": _best_guess(x, tolerance), "tolerance": tolerance, "margin": margin}
+        because = "no span of possible answers given"
+        score |= {"chance": None, "excess": None, "verdict": "not shown", "because": because}
+    return score | {"constant": _best_guess(x, tolerance), "tolerance": tolerance, "margin": margin}
 
 
 def _best_guess(values: Floats, tolerance: float) -> float:
@@ -210,10 +211,9 @@ def probe_class(
     runs = [_class_seed(blocks, y, group, folds, seed) for seed in range(seeds)]
     hits = {name: np.mean([run[name] for run in runs], axis=0) for name in runs[0]}
     weights = 1 / np.bincount(y)[y]
-    whole = {"": np.ones(len(y), bool)}
     chance = np.full(len(y), 1 / len(names))
-    by_features = scores_by(hits, chance, group, whole, weights=weights, replicates=replicates, margin=margin)[""]
-    verdict, because = _overall(by_features)
+    by_features = scores(hits, chance, group, weights=weights, replicates=replicates, margin=margin)
+    verdict, because = _overall(by_features, {})
     return {
         **by_features[EVERYTHING],
         "verdict": verdict,
@@ -239,10 +239,10 @@ def _class_seed(blocks: dict[str, Any], y: Ints, group: Ints, folds: int, seed: 
                 hits[name][test] = target[test] == target[~test][0]
                 continue
             model = RidgeClassifier(class_weight="balanced", solver="lsqr", tol=1e-3).fit(x[~test], target[~test])
-            scores = np.atleast_2d(model.decision_function(x[test]).T).T
-            scores = np.hstack([-scores, scores]) if scores.shape[1] == 1 else scores
-            scores = np.round(scores, 6) + rng.random(scores.shape) * 1e-7
-            hits[name][test] = model.classes_[scores.argmax(axis=1)] == target[test]
+            margins = np.atleast_2d(model.decision_function(x[test]).T).T
+            margins = np.hstack([-margins, margins]) if margins.shape[1] == 1 else margins
+            margins = np.round(margins, 6) + rng.random(margins.shape) * 1e-7
+            hits[name][test] = model.classes_[margins.argmax(axis=1)] == target[test]
     return hits
 
 
@@ -281,45 +281,50 @@ def resampled(values: Floats, weights: Floats, group: Ints, *, replicates: int, 
     return out
 
 
-def scores_by(
+def scores(
     hits: Mapping[str, Floats],
     chance: Floats,
     group: Ints,
-    masks: Mapping[str, Mask],
     *,
+    mask: Mask | None = None,
     weights: Floats | None = None,
+    tests: int = 1,
     replicates: int,
     margin: float,
-) -> dict[str, dict[str, Json]]:
-    """Score and verdict for each mask and feature set: `{mask: {feature set: score}}`; `hits`, `chance` per item."""
-    base = np.ones(len(chance)) if weights is None else weights
-    out: dict[str, dict[str, Json]] = {}
-    for mask_name, mask in masks.items():
-        members = np.unique(group[mask], return_inverse=True)[1]
-        values = np.stack([h[mask] for h in hits.values()] + [chance[mask]], axis=1)
-        weight = np.repeat(base[mask, None], values.shape[1], axis=1)
-        draws = resampled(values, weight, members, replicates=replicates)
-        means = np.average(values, axis=0, weights=base[mask])
-        n_groups = int(members.max()) + 1
-        out[mask_name] = {}
-        for column, name in enumerate(hits):
-            low, high = np.nanpercentile(draws[:, column], [2.5, 97.5])
-            below, above = np.nanpercentile(draws[:, column] - draws[:, -1], [2.5, 97.5])
-            if means[column] in (0.0, 1.0):  # the bootstrap has no width: Clopper-Pearson with groups as the units
-                edge = 0.025 ** (1 / n_groups)
-                low, high = (edge, 1.0) if means[column] else (0.0, 1 - edge)
-                below, above = low - means[-1], high - means[-1]
-            verdict, because = conclude(float(below), float(above), int(mask.sum()), n_groups, margin)
-            out[mask_name][name] = {
-                "accuracy": float(means[column]),
-                "chance": float(means[-1]),
-                "interval": [float(low), float(high)],
-                "excess": {"mean": float(means[column] - means[-1]), "low": float(below), "high": float(above)},
-                "n": int(mask.sum()),
-                "groups": n_groups,
-                "verdict": verdict,
-                "because": because,
-            }
+) -> dict[str, Json]:
+    """Score and verdict by feature set; `hits` and `chance` per item, `mask` chooses items.
+
+    Intervals are 95 %; "leaks" is concluded at a level shared among `tests` (Bonferroni), so that of many families one
+    does not leak by luck.
+    """
+    mask = np.ones(len(chance), bool) if mask is None else mask
+    members = np.unique(group[mask], return_inverse=True)[1]
+    values = np.stack([h[mask] for h in hits.values()] + [chance[mask]], axis=1)
+    of_item = np.ones(len(values)) if weights is None else weights[mask]
+    weight = np.repeat(of_item[:, None], values.shape[1], axis=1)
+    draws = resampled(values, weight, members, replicates=replicates)
+    means = np.average(values, axis=0, weights=of_item)
+    n, n_groups = len(values), int(members.max()) + 1
+    out: dict[str, Json] = {}
+    for column, name in enumerate(hits):
+        low, high = np.nanpercentile(draws[:, column], [2.5, 97.5])
+        strict, below, above = np.nanpercentile(draws[:, column] - draws[:, -1], [2.5 / tests, 2.5, 97.5])
+        if means[column] in (0.0, 1.0):  # the bootstrap has no width: Clopper-Pearson with groups as the units
+            edge = 0.025 ** (1 / n_groups)
+            low, high = (edge, 1.0) if means[column] else (0.0, 1 - edge)
+            below, above = low - means[-1], high - means[-1]
+            strict = (0.025 / tests) ** (1 / n_groups) - means[-1] if means[column] else below
+        verdict, because = conclude(float(strict), float(above), n, n_groups, margin)
+        out[name] = {
+            "accuracy": float(means[column]),
+            "chance": float(means[-1]),
+            "interval": [float(low), float(high)],
+            "excess": {"mean": float(means[column] - means[-1]), "low": float(below), "high": float(above)},
+            "n": n,
+            "groups": n_groups,
+            "verdict": verdict,
+            "because": because,
+        }
     return out
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from curation.errors import DataError
 from curation.neardup import near_duplicates, similarity
-from curation.probe import EVERYTHING, PERMUTED, conclude, probe_class, probe_closed, probe_numbers, scores_by
+from curation.probe import EVERYTHING, PERMUTED, conclude, probe_class, probe_closed, probe_numbers, scores
 
 POOL = ["red car", "blue van", "green bus", "white truck", "a cyclist", "two pedestrians", "dry road", "wet road"]
 
@@ -86,6 +86,28 @@ def test_one_planted_cue_is_found_by_the_feature_set_of_its_name(cue: str, expec
     assert not [f for f in others if result["by_features"][f]["verdict"] == "leaks"]
 
 
+def test_one_leaking_family_makes_the_whole_leak_and_a_blank_family_is_one_too() -> None:
+    items = fair(1200)
+    for item in items:
+        item["family"] = "" if int(item["id"]) % 12 == 0 else "rest"
+        if not item["family"]:
+            item["answer"] = item["options"].index(min(item["options"]))
+    result = probe_closed(items)
+    assert result["by_family"][""]["n"] == 100
+    assert result["n"] == 1200
+    assert (result["by_family"][""]["verdict"], result["verdict"]) == ("leaks", "leaks")
+    if "family" in result["because"]:
+        assert result["because"] == "family ''"
+
+
+def test_of_many_families_none_leaks_by_luck() -> None:
+    items = fair(2000, seed=4)
+    for item in items:
+        item["family"] = f"f{int(item['id']) % 40}"
+    result = probe_closed(items)
+    assert result["verdict"] != "leaks", result["because"]
+
+
 def test_a_string_right_for_one_question_only_is_found_though_no_string_is_favoured() -> None:
     rng = random.Random(5)
     items = []
@@ -128,9 +150,8 @@ def test_few_groups_show_nothing_however_good_the_guess() -> None:
 def test_intervals_are_those_of_groups_not_of_items() -> None:
     """400 items in 100 groups that agree within: the standard error is sqrt(p (1 - p) / 100), not / 400."""
     hit = np.repeat(np.arange(100) % 4 == 0, 4).astype(np.float64)
-    whole = {"": np.ones(400, bool)}
     for group, units in ((np.repeat(np.arange(100), 4), 100), (np.arange(400), 400)):
-        scored = scores_by({"x": hit}, np.full(400, 0.25), group, whole, replicates=2000, margin=0.03)[""]["x"]
+        scored = scores({"x": hit}, np.full(400, 0.25), group, replicates=2000, margin=0.03)["x"]
         half = (scored["interval"][1] - scored["interval"][0]) / 2
         assert half == pytest.approx(1.96 * (0.25 * 0.75 / units) ** 0.5, rel=0.1)
         assert scored["accuracy"] == 0.25
