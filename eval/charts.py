@@ -110,7 +110,7 @@ def forest(
     The scale is 0 to 1; for `signed` differences what the intervals need, with the rule in sight. Of scores the
     first row is stressed, of differences none.
     """
-    left, right, step, top = 100, 318, 30, 30
+    left, right, step, top = 92, 258, 30, 30
     start, end = 0.0, 1.0
     if signed:
         ends = [m[k] for _, m in rows for k in ("low", "high", "value") if m.get(k) is not None]
@@ -120,7 +120,7 @@ def forest(
     def x(v: float) -> str:
         return f"{left + (min(max(v, start), end) - start) / (end - start) * (right - left):.1f}"
 
-    out = [f'<svg viewBox="0 0 460 {height}" role="img" aria-label="{escape(caption)}">']
+    out = [f'<svg viewBox="0 0 400 {height}" role="img" aria-label="{escape(caption)}">']
     for quarter in range(round(start * 4), round(end * 4) + 1):
         at, text = x(quarter / 4), number(quarter / 4, signed=signed and quarter != 0)
         out.append(f'<line class="grid" x1="{at}" x2="{at}" y1="{top - 6}" y2="{height - 20}"/>')
@@ -137,7 +137,7 @@ def forest(
             if m.get("low") is not None:
                 out.append(f'<line class="bar" x1="{x(m["low"])}" x2="{x(m["high"])}" y1="{y}" y2="{y}"/>')
             out.append(f'<circle class="dot" cx="{x(m["value"])}" cy="{y}" r="5"/>')
-        out.append(f'<text x="460" y="{y + 4}" text-anchor="end">{escape(interval(m, signed))}</text></g>')
+        out.append(f'<text x="400" y="{y + 4}" text-anchor="end">{escape(interval(m, signed))}</text></g>')
     return f"<figure><figcaption>{escape(caption)}</figcaption>{''.join(out)}</svg></figure>"
 
 

@@ -43,7 +43,7 @@ def gallery(predictions: Sequence[Row], classes: Sequence[str], media: Media) ->
         chance = f" (probability {number(sure)})" if sure is not None else ""
         extra = f", {cell(row['slice'])}" if row.get("slice") else ""
         text = f"<b>{label(row['truth'])}</b> answered as <b>{said}</b>{chance}<br>"
-        text += f"clip {cell(row['clip_id'])}, group {cell(row['group'])}{extra}"
+        text += f"{cell(row['group'])}{extra}<br><code>{cell(row['clip_id'])}</code>"
         clip = str(row["clip_id"])
         cards += f"<figure>{picture(clip, media(clip))}<figcaption>{text}</figcaption></figure>"
     more = f"<p class='soft'>{GALLERY} of {len(wrong)} shown, gravest first.</p>" if len(wrong) > GALLERY else ""
@@ -76,16 +76,16 @@ def _hero(s: Json) -> str:
     per = ", ".join(f"{n} {c.replace('_', ' ')}" for c, n in s["class_counts"].items())
     small = f"<span>in {s['groups']} groups</span><span>{escape(per)}</span>"
     tiles += f'<div class="tile"><b>{s["clips"]}</b>test clips{small}</div>'
+    return f'<div class="hero"><div class="tiles">{tiles}</div>{_verdicts(s["verdicts"])}</div>'
+
+
+def _verdicts(verdicts: Sequence[Row]) -> str:
     items = ""
-    for v in s["verdicts"]:
-        text = f'<span>{escape(v["question"])} <span class="soft">{escape(v["text"])}</span></span>'
-        items += f"<li>{_chip(v['answer'])}{text}</li>"
-    return f'<div class="hero"><div class="tiles">{tiles}</div><ul class="verdicts">{items}</ul></div>'
-
-
-def _chip(answer: str) -> str:
-    tone = {"yes": "yes", "no": "no"}.get(answer, "open")
-    return f'<span class="chip {tone}">{label(answer)}</span>'
+    for v in verdicts:
+        tone = v["answer"] if v["answer"] in ("yes", "no") else "open"
+        text = f'{escape(v["question"])} <span class="soft">{escape(v["text"])}</span>'
+        items += f'<li><span class="chip {tone}">{label(v["answer"])}</span><span>{text}</span></li>'
+    return f'<ul class="verdicts">{items}</ul>'
 
 
 def _size(s: Json) -> str:
@@ -130,7 +130,8 @@ def _arms(s: Json) -> str:
 def _differences(s: Json) -> str:
     target = f"f1.{s['setting']['target']}"
     named = [(("best constant" if k == "constant" else k.replace("_", " ")), d) for k, d in s["differences"].items()]
-    chart = forest([(k, d[target]) for k, d in named], f"{_said(s)}: full minus", ("equal", 0.0), signed=True)
+    caption = f"{label(_said(s))}: arm full minus the other"
+    chart = forest([(k, d[target]) for k, d in named], caption, ("equal", 0.0), signed=True)
     table = []
     for name, d in named:
         row: Json = {"full minus": name, "n": d[target]["n"]}
@@ -196,8 +197,7 @@ def _slices(s: Json) -> str:
 
 def _seen(s: Json) -> str:
     about = [v for v in s["verdicts"] if v["id"] in ("blind", "guessing", "first_frame", "last_frame", "shuffled")]
-    items = "".join(f"<li>{_chip(v['answer'])}<span>{escape(v['question'])}</span></li>" for v in about)
-    return f'<p>By arms that see less of the clip:</p><ul class="verdicts">{items}</ul><h3>Text-prior probe</h3>'
+    return f"<p>By arms that see less of the clip:</p>{_verdicts(about)}<h3>Text-prior probe</h3>"
 
 
 BANNER = (

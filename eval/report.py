@@ -54,13 +54,17 @@ def bears_on(t: Table, name: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
     return np.asarray({"recall": true, "precision": said, "f1": true | said}[kind])
 
 
-def scored(t: Table, how: Setting) -> Json:
-    """Every score of `t`: name -> {value, low, high, n, support, groups, note}; None is undefined, `note` says why."""
-    return _replicated(t, how)[0]
+@dataclass(frozen=True)
+class Scored:
+    """A table, its scores (name -> {value, low, high, n, support, groups, note}), and the replicates they rest on."""
+
+    table: Table
+    scores: Json
+    replicates: dict[str, Floats]
 
 
-def _replicated(t: Table, how: Setting) -> tuple[Json, dict[str, Floats]]:
-    """The scores of `t`, and the bootstrap replicates they rest on."""
+def scored(t: Table, how: Setting) -> Scored:
+    """Every score of `t` with its interval; None is undefined, and `note` says why."""
     group = t.group_index
     values = stats.bootstrap(lambda w: measure(t, w, how.positive), group, how.replicates, how.seed)
     fixed = len(set(t.pred.tolist())) == 1
@@ -79,7 +83,7 @@ def _replicated(t: Table, how: Setting) -> tuple[Json, dict[str, Floats]]:
         low, high = bounds or (None, None)
         out[name] = {"value": value, "low": low, "high": high, "n": len(t), "support": clips, "groups": groups}
         out[name]["note"] = note
-    return out, values
+    return Scored(t, out, values)
 
 
 def _why_undefined(name: str, t: Table) -> str:
@@ -89,21 +93,20 @@ def _why_undefined(name: str, t: Table) -> str:
     return reasons.get(name.partition(".")[0], "no positive clip")
 
 
-def difference(a: Table, b: Table, how: Setting) -> Json:
+def difference(a: Scored, b: Scored, how: Setting) -> Json:
     """a - b on the clips both have: score name -> {value, low, high, p, n, groups, minimum_detectable, note}.
 
     Groups are resampled for both arms at once. Adds `mcnemar`, the exact test over clips.
     """
-    both = set(a.clips) & set(b.clips)
+    both = set(a.table.clips) & set(b.table.clips)
     if not both:
         raise DataError("predictions: two arms share no clip, so they cannot be compared; score both on the same split")
-    a, b = a.take(both), b.take(both)
-    groups = len(set(a.groups))
-    (x_all, xs_all), (y_all, ys_all) = (_replicated(t, how) for t in (a, b))
+    a, b = (s if len(s.table) == len(both) else scored(s.table.take(both), how) for s in (a, b))
+    groups = len(set(a.table.groups))
     out: Json = {}
     for name in how.compared:
-        x, y, xs, ys = x_all[name], y_all[name], xs_all[name], ys_all[name]
-        entry: Json = {"value": None, "low": None, "high": None, "p": None, "n": len(a), "groups": groups}
+        x, y, xs, ys = a.scores[name], b.scores[name], a.replicates[name], b.replicates[name]
+        entry: Json = {"value": None, "low": None, "high": None, "p": None, "n": len(both), "groups": groups}
         out[name] = entry | {"minimum_detectable": None, "note": x["note"] or y["note"]}
         if x["value"] is None or y["value"] is None:
             continue
@@ -116,7 +119,7 @@ def difference(a: Table, b: Table, how: Setting) -> Json:
         low, high = bounds or (None, None)
         out[name] |= {"value": value, "low": low, "high": high, "p": p, "note": note}
         out[name]["minimum_detectable"] = stats.minimum_detectable(se, how.level) if se else None
-    only = (a.pred == a.truth).astype(int) - (b.pred == b.truth).astype(int)
+    only = (a.table.pred == a.table.truth).astype(int) - (b.table.pred == b.table.truth).astype(int)
     first, second = int((only > 0).sum()), int((only < 0).sum())
     out["mcnemar"] = {"first_only": first, "second_only": second, "p": stats.mcnemar_exact(first, second)}
     return out
@@ -142,15 +145,15 @@ def summarize(
     """
     how = how or Setting()
     tables = _arms(predictions, how)
+    arms = {name: scored(t, how) for name, t in tables.items()}
     full = tables["full"]
-    arms = {name: _arm(t, how) for name, t in tables.items()}
-    differences = {name: difference(full, t, how) for name, t in tables.items() if name != "full"}
+    differences = {name: difference(arms["full"], arm, how) for name, arm in arms.items() if name != "full"}
     constant: Json = {}
     against: Json = {}
     for name, (answer, value) in best_constant(full, how.target).items():
-        always = full.constant(answer)
-        constant[name] = scored(always, how)[name] | {"answer": answer, "value": value}
-        against[name] = difference(full, always, how)[name]
+        always = scored(full.constant(answer), how)
+        constant[name] = always.scores[name] | {"answer": answer, "value": value}
+        against[name] = difference(arms["full"], always, how)[name]
     for name in how.compared:  # the comparison with the constant comes first and stands alone; the arms are a family
         known = {k: d[name]["p"] for k, d in differences.items() if d[name]["p"] is not None}
         adjusted = stats.holm(known)
@@ -163,7 +166,7 @@ def summarize(
         "clips": len(full),
         "groups": len(set(full.groups)),
         "class_counts": {c: int((full.truth == i).sum()) for i, c in enumerate(full.classes)},
-        "arms": arms,
+        "arms": {name: _arm(arm) for name, arm in arms.items()},
         "constant": constant,
         "differences": differences,
         "power": _power(against[f"f1.{how.target}"], len(full), how),
@@ -192,7 +195,8 @@ def _arms(predictions: Sequence[Row], how: Setting) -> dict[str, Table]:
     return {arm: table(by_arm[arm], how.classes) for arm in order}
 
 
-def _arm(t: Table, how: Setting) -> Json:
+def _arm(arm: Scored) -> Json:
+    t = arm.table
     right = (t.pred == t.truth).astype(float)
     effect = stats.design_effect(right, t.group_index)
     return {
@@ -202,7 +206,7 @@ def _arm(t: Table, how: Setting) -> Json:
         "design_effect": effect,
         "effective_n": None if not effect else len(t) / effect,
         "confusion": confusion(t, np.ones((1, len(t))))[0].astype(int).tolist(),
-        "metrics": scored(t, how),
+        "metrics": arm.scores,
     }
 
 
@@ -210,11 +214,8 @@ def _power(against_constant: Json, n: int, how: Setting) -> Json:
     """The smallest F1 difference to the constant that is found with 80 % power, and the clips it takes for less."""
     least = against_constant["minimum_detectable"]
     if least is None:
-        return {
-            "minimum_detectable": None,
-            "clips_for": {},
-            "note": against_constant["note"] or "no spread to resample",
-        }
+        note = against_constant["note"] if against_constant["low"] is None else "the groups show no spread"
+        return {"minimum_detectable": None, "clips_for": {}, "note": note}
     se = least / stats.minimum_detectable(1.0, how.level)
     need = {f"{e:.2f}": stats.clips_needed(n, se, e, how.level) for e in (0.05, 0.10)}
     return {"minimum_detectable": least, "clips_for": need, "note": ""}
@@ -253,8 +254,11 @@ def _slice(full: Table, value: str, clips: set[str], how: Setting) -> Json:
             "accuracy": none | {"value": right},
             "f1": none | {"value": None},
         }
-    m = scored(t, how)
-    return {"value": value, "n": len(t), "groups": groups, "accuracy": m["accuracy"], "f1": m[f"f1.{how.target}"]}
+    m = scored(t, how).scores
+    f1 = m[f"f1.{how.target}"]
+    if how.target not in {t.classes[i] for i in t.truth}:
+        f1 = f1 | {"value": None, "low": None, "high": None, "note": f"no {how.target} here"}
+    return {"value": value, "n": len(t), "groups": groups, "accuracy": m["accuracy"], "f1": f1}
 
 
 QUESTIONS = {
@@ -281,9 +285,9 @@ def verdicts(summary: Json) -> list[Json]:
             why = "this arm was not run" if d is None else d["note"]
             out.append({"id": key, "question": question, "answer": "not shown", "text": f"Not shown: {why}."})
             continue
-        sure = d.get("p_adjusted") is not None and d["p_adjusted"] <= 1 - how["level"] + 1e-12
+        sure = d["p_adjusted"] <= 1 - how["level"] + 1e-12
         answer = "yes" if sure and d["low"] > 0 else "no" if sure and d["high"] < 0 else "not shown"
-        p = f"p {charts.p_value(d['p_adjusted'])}" if d.get("p_adjusted") is not None else "no p"
+        p = f"{'' if key == 'constant' else 'adjusted '}p {charts.p_value(d['p_adjusted'])}"
         text = f"Difference in F1 {charts.interval(d, signed=True)}, {p}, n = {d['n']} clips in {d['groups']} groups."
         out.append({"id": key, "question": question, "answer": answer, "text": text})
     return [*out, _guessing(summary, name)]

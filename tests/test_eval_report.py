@@ -70,6 +70,21 @@ def test_everything_right_is_not_certain() -> None:
     assert d["low"] < d["value"] == 0.5 and d["low"] > 0.3 and d["p"] < 0.001
 
 
+def test_a_score_of_a_class_rests_on_its_clips() -> None:
+    m = summarize(predictions(20, full=0.0), how=QUICK)["arms"]["full"]["metrics"]
+    assert (m["recall.normal"]["support"], m["precision.collision"]["support"], m["f1.normal"]["support"]) == (
+        20,
+        60,
+        20,
+    )
+    assert m["precision.normal"]["value"] is None and m["precision.normal"]["note"] == "never predicted"
+
+
+def test_the_brier_interval_is_on_its_own_scale() -> None:
+    m = summarize(predictions(20, full=0.3), how=QUICK)["arms"]["full"]["metrics"]["brier"]
+    assert m["low"] < m["value"] < m["high"] and m["value"] > 0.6  # wrong: .8^2 + .9^2 + .1^2, right: .2^2 + 2 x .1^2
+
+
 def test_one_group_has_no_interval_and_says_so() -> None:
     s = summarize(predictions(1, full=0.5, blind=0.0), how=QUICK)
     m = s["arms"]["full"]["metrics"]["accuracy"]

@@ -90,6 +90,12 @@ def test_standard_error_is_the_cluster_robust_one() -> None:
     assert stats.design_effect(right, group) == pytest.approx(robust.bse[0] ** 2 * 240 / (p * (1 - p)), rel=0.01)
 
 
+def test_spread_of_a_few_groups_is_the_standard_error_of_their_mean() -> None:
+    means = np.array([0.2, 0.4, 0.9])
+    values = stats.bootstrap(share(np.repeat(means, 3)), three_each(3), 20_000)["share"]
+    assert stats.spread(values, 3)[0] == pytest.approx(means.std(ddof=1) / math.sqrt(3), rel=0.02)
+
+
 def test_paired_test_is_obuchowskis() -> None:
     """Obuchowski 1998 for paired shares: X2 = d^2 / (G/(G-1) sum (D_g - n_g d)^2 / N^2)."""
     rng = np.random.default_rng(8)
@@ -194,6 +200,7 @@ def test_p_agrees_with_the_interval() -> None:
     assert stats.p_of(0.2, (0.0, 0.4), 40) == pytest.approx(0.05)
     assert stats.p_of(-0.2, (-0.4, 0.0), 40) == pytest.approx(0.05)
     assert stats.p_of(0.0, bounds, 40) == 1.0
+    assert stats.p_of(0.2, (0.0, 0.3), 40) == pytest.approx(0.05)  # only the reach towards 0 counts
     assert (p < 0.05) == (bounds[0] > 0)
 
 
