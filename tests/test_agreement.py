@@ -274,6 +274,15 @@ def test_one_disagreement_does_not_shrink_the_interval() -> None:
     none = scores(from_matrix([[0, 1] * 20, [0, 1] * 20], "nominal"))
     one = scores(from_matrix([[0, 1] * 20, [1, 1, *[0, 1] * 19]], "nominal"))
     assert one.alpha.low < none.alpha.low and one.raw.low < none.raw.low
+    assert one.raw.low == pytest.approx(1 - wilson(1, 40)[1])
+
+
+def test_items_rated_once_count_in_the_prevalence_of_every_replicate() -> None:
+    """Without the 300 items rated once, classes would be even and the interval of AC1 beside its value."""
+    once = [Rating(f"single{i}", "r0", "class", "normal") for i in range(300)]
+    ac1 = scores(encode(simulated(60, 0.7, share=0.5) + once, "nominal")).ac1
+    low, high = ac1.value - ac1.low, ac1.high - ac1.value
+    assert 0 < low < 2 * high and 0 < high < 2 * low
 
 
 def test_a_class_nobody_agrees_on_is_bounded() -> None:
