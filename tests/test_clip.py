@@ -130,6 +130,8 @@ def test_pre_event_windows_end_at_their_horizon() -> None:
     clips = clip.to_clips(s, [event, early, late], CONFIG)
     assert [c.role for c in clips] == ["event", "pre_event", "pre_event"]
     assert {c.parent_id for c in clips[1:]} == {clips[0].id} and clips[0].parent_id is None
+    unmarked = windows(source("c", 40.0, replace(CRASH, alert_s=None)), horizons_s=[0.5])
+    assert unmarked[1].visible is None
     assert not windows(source("b", 40.0, replace(CRASH, alert_s=1.0, time_s=2.0, end_s=None)), horizons_s=[1.0])[1:]
 
 
@@ -279,10 +281,20 @@ def test_static_and_shapeless_scenes_do_not_match_each_other() -> None:
     assert near_duplicates({"a": half_dark, "b": half_dark}.items()) == []
 
 
-def test_what_all_footage_looks_like_links_nothing() -> None:
-    common = walk(1, 2)
-    clips = {f"c{i:03}": text(walk(100 + i, 10) + common) for i in range(200)}
+def test_a_short_likeness_links_nothing() -> None:
+    common = walk(1, 4)
+    clips = {f"c{i:03}": text(walk(100 + i, 8) + common) for i in range(200)}
     assert near_duplicates(clips.items()) == []
+    ends, begins = text(walk(5, 8) + common), text(common + walk(6, 8))
+    assert near_duplicates({"a": ends, "b": begins}.items()) == []
+    assert len(near_duplicates({"a": text(common), "b": text(common)}.items())) == 1  # all there is of short clips
+
+
+def test_many_copies_hang_together() -> None:
+    scene = walk(1, 12)
+    found = near_duplicates((f"c{i:03}", text(scene, noise=1, seed=i)) for i in range(100))
+    linked = {x for a, b, _ in found for x in (a, b)}
+    assert len(linked) == 100 and len(found) < 100 * 99 / 2
 
 
 def test_groups_hold_drives_bytes_and_copies_together() -> None:

@@ -192,6 +192,23 @@ def test_cut_turns_the_picture_as_players_do(tmp_path: Path, make_video: Any, de
     assert np.abs(straight[0].astype(int) - wanted).mean() < 12
 
 
+def test_only_what_is_needed_is_decoded(tmp_path: Path, make_video: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    src = make_video(tmp_path / "a.mp4", frames=200, gop=10)
+    seen: list[float | None] = []
+    time_of = media._frame_time
+
+    def counted(*args: Any) -> float | None:
+        seen.append(time_of(*args))
+        return seen[-1]
+
+    monkeypatch.setattr(media, "_frame_time", counted)
+    media.cut(src, tmp_path / "b.mp4", 15.5, 16.5, PROFILE)
+    assert len(seen) < 25 and max(t for t in seen if t is not None) < 17
+    seen.clear()
+    media.sample_frames(src, times=[3.0, 9.0, 18.0])
+    assert len(seen) < 30
+
+
 def test_cut_beyond_the_end_is_refused(tmp_path: Path, make_video: Any) -> None:
     src = make_video(tmp_path / "a.mp4", frames=20)
     with pytest.raises(MediaError) as e:
