@@ -163,7 +163,7 @@ def _row(scene: Scene, name: str) -> dict[str, str]:
         "cause": scene.cause,
         "weather": scene.drive.weather,
         "light": scene.drive.light,
-        "scene": "junction" if scene.junction is not None else "straight",
+        "scene": "intersection" if scene.junction is not None else "straight",
         "road": scene.drive.road,
     }
 
