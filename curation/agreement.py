@@ -234,7 +234,7 @@ def _render(name: str, one: Json) -> str:
     rated = (
         f"{one['n_ratings']} ratings of {one['n_items']} items in {one['n_groups']} groups by {one['n_raters']} raters"
     )
-    lines = [f"{_shown(name)}: {one['level']}, {rated}; {one['n_units']} items were rated at least twice"]
+    lines = [f"{_shown(name)}: {one['level']}, {rated}; {one['n_units']} rated at least twice"]
     named = {"raw": "raw agreement", "iou": "mean IoU", "alpha": "Krippendorff's alpha", "kappa": "Cohen's kappa"}
     named |= {"fleiss": "Fleiss' kappa", "ac1": "Gwet's AC1"}
     lines += [f"  {text:<22}{_figure(one[key])}" for key, text in named.items() if key in one]

@@ -191,7 +191,7 @@ def _score(
         scaled = 1 - ((1 - value) * most * groups / k if k else most)
         low = min(low, scaled if np.isnan(worse) else worse)
         high = max(high, 1 - (1 - value) * least * groups / k if k else 1.0)
-    return Score(value, max(floor, float(low)), min(1.0, float(high)), n)
+    return Score(value, min(value, max(floor, float(low))), max(value, min(1.0, float(high))), n)
 
 
 def _class_shares(r: Ratings) -> Floats:

@@ -209,6 +209,8 @@ def test_names_and_order_do_not_matter(matrix: np.ndarray, rnd: random.Random) -
     for name in ("raw", "alpha", "fleiss", "ac1"):
         a, b = getattr(before, name).value, getattr(after, name).value
         assert (a is None) == (b is None) and (a is None or a == pytest.approx(b, abs=1e-9))
+        one = getattr(before, name)
+        assert one.value is None or one.low <= one.value <= one.high
     for cls, score in before.specific.items():
         assert after.specific[values["value"][cls]].value == pytest.approx(score.value)
     rnd.shuffle(rows)  # the same rows in another order: the same to the last bit, interval included
