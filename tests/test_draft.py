@@ -237,6 +237,8 @@ def test_another_event_is_another_draft(tmp_path: Path) -> None:
     assert draft.run(ws, recipe).counts["written"] == 4
     now = draft.current_drafts(ws, recipe, again)
     assert now[changed.clip_id, "cot"].value["conclusion"] == "near_collision"
+    dealt = {d.parents[-1] for d in now.values() if d.task == "vqa"}
+    assert len(dealt) == 2  # the old deal holds the answers to another event
     assert all(now[key] == first[key] for key in first if key[0] != changed.clip_id)
     assert draft.current_drafts(ws, recipe, labels) == first  # and back: nothing was lost
     merely = [Label(x.clip_id, "event", x.value, "single") for x in labels]  # another basis is no other event
@@ -362,6 +364,27 @@ def test_a_pack_of_ones_own_drafts_without_python(tmp_path: Path) -> None:
         assert one.value["class"] == label.value["class"]
         assert tasks.conversations(pack, one.value)[0]["messages"][1]["content"] == one.value["headline"]
     assert set(tasks.features(pack)) == {"headline", "class"}
+
+
+def test_an_ontology_of_ones_own_rewrites_just_what_says_the_changed_word(tmp_path: Path) -> None:
+    document = json.loads((tasks.BUILT_IN / "ontology" / "driving.json").read_text())
+    document["$id"] = "urn:test:ontology"
+    (tmp_path / "ontology").mkdir()
+    pack = own_pack(tmp_path / "headline")
+    schema = (pack / "schema.json").read_text()
+    (pack / "schema.json").write_text(schema.replace("urn:autodrive:ontology:driving", "urn:test:ontology"))
+    spec = json.loads((pack / "task.json").read_text())
+    (pack / "task.json").write_text(json.dumps({**spec, "ontology": "urn:test:ontology"}))
+    ws, recipe, labels = make(tmp_path, 3, more="tasks: [./headline, caption]\n")
+    assert [x.value["class"] for x in labels] == list(CLASSES)
+    quiet = (labels[2].clip_id, "headline")
+    for said in ("smooth sailing", "plain sailing"):
+        document["$defs"]["class"]["x-phrases"]["normal"] = said
+        (tmp_path / "ontology" / "own.json").write_text(json.dumps(document))
+        assert quiet not in draft.current_drafts(ws, recipe, labels)
+        draft.run(ws, recipe)
+        assert draft.current_drafts(ws, recipe, labels)[quiet].value["headline"].startswith(said.capitalize())
+    assert sum(d.task == "headline" for d in ws.read(Draft)) == 4
 
 
 def test_a_pack_without_template_is_told(tmp_path: Path) -> None:

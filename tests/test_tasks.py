@@ -103,7 +103,7 @@ def test_form_shows_what_the_schema_gives(pack: TaskPack) -> None:
     assert shown or pack.name == "event"  # triage is blind
     for key, field in shown:
         assert key in data
-        assert not field or field in data[key][0]
+        assert not field or field.removesuffix("_text") in data[key][0]  # lists of texts are shown as one text
     if pack.spec["items"]:
         assert data[pack.name] == tasks.at_pointer(good(pack)[0], pack.spec["items"])
 
