@@ -157,6 +157,25 @@ def test_intervals_are_those_of_groups_not_of_items() -> None:
         assert scored["accuracy"] == 0.25
 
 
+def test_many_tests_need_more_to_conclude_a_leak() -> None:
+    """38 of 100 right where 28 (chance and margin) are the limit: 2.1 standard errors of .0485, not 3.5."""
+    hit = (np.arange(100) < 38).astype(np.float64)
+    arguments = (np.full(100, 0.25), np.arange(100))
+    alone = scores({"x": hit}, *arguments, replicates=4000, margin=0.03)["x"]
+    among_many = scores({"x": hit}, *arguments, tests=100, replicates=4000, margin=0.03)["x"]
+    assert (alone["verdict"], among_many["verdict"]) == ("leaks", "not shown")
+    assert alone["interval"] == among_many["interval"]
+
+
+def test_ties_are_broken_by_the_seed_not_by_the_position() -> None:
+    items = [
+        item | {"options": [f"{item['id']} {i}" for i in range(4)], "answer": 0, "question": "?"} for item in fair(600)
+    ]
+    found = probe_closed(items)["by_features"]
+    assert found["position"]["accuracy"] == 1.0
+    assert abs(found["look-up"]["accuracy"] - 0.25) < 0.06  # no string was ever seen: all options tie
+
+
 def test_number_of_options_may_vary_and_chance_is_the_mean_of_one_in_k() -> None:
     items = fair(300, k=4) + [i | {"id": "b" + i["id"], "group": "b" + i["group"]} for i in fair(300, k=2)]
     result = probe_closed(items)
