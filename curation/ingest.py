@@ -1,7 +1,8 @@
 """ingest: what the recipe's sources claim, and what their files hold → Sources and Refusals.
 
 Every file is hashed and probed on every run (a changed file must not hide behind an old time stamp); what is known by
-its id is not written again. One bad row or file never stops the others.
+its id is not written again. One bad row or file never stops the others. The view `sources` lists what is current: a
+row that was taken out of the table, or that went back to an earlier claim, is not the newest fact of its key.
 """
 
 from __future__ import annotations
@@ -73,12 +74,13 @@ def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Pr
         (seen if isinstance(found, Source) else refused).append(found)  # type: ignore[arg-type]
         if progress:
             progress("ingest", done, len(claimed))
-    again = {(s.dataset, s.key) for s in seen}
-    others = [s for s in current_sources(ws).values() if (s.dataset, s.key) not in again]
-    good, contradicted = _consistent(seen, others)
+    again = {(s.dataset, s.key) for s in claimed}
+    unread = [] if limit is None else [s for s in current_sources(ws).values() if (s.dataset, s.key) not in again]
+    good, contradicted = _consistent(seen, unread)
     refused += contradicted
     with ws.writer(Source) as out:
         new = sum(out.add(s) for s in good)
+    ws.write_view("sources", [{"source_id": i} for i in sorted({s.id for s in (*good, *unread)})])
     ws.refuse(replace(r, refused_at=now()) for r in refused)
     reasons = Counter(r.reason for r in refused)
     notes = [f"refused {n}: {reason}" for reason, n in sorted(reasons.items())]

@@ -122,16 +122,17 @@ def _is_mp4(head: bytes) -> bool:
 
 def _overruns(source: Path | bytes) -> bool:
     """Does an mp4's last top-level box (32-bit size, type, ISO/IEC 14496-12 4.2) end after the file does."""
-    data = source if isinstance(source, bytes) else source.read_bytes()
     at = 0
-    while at + 8 <= len(data):
-        size = int.from_bytes(data[at : at + 4], "big")
-        if size == 1:
-            size = int.from_bytes(data[at + 8 : at + 16], "big")
-        if size < 8:
-            break
-        at += size
-    return at > len(data)
+    with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as f:
+        end = f.seek(0, io.SEEK_END)
+        while at + 8 <= end:
+            f.seek(at)
+            head = f.read(16)
+            size = int.from_bytes(head[:4] if head[:4] != b"\0\0\0\1" else head[8:], "big")
+            if size < 8:
+                break
+            at += size
+    return at > end
 
 
 def _frame_time(frame: VideoFrame, stream: VideoStream) -> float | None:

@@ -174,6 +174,36 @@ def test_changed_bytes_and_changed_claims_make_a_new_source(tmp_path: Path, make
     assert second["a.mp4"].duration_s == 3.1 and third["a.mp4"].events[0].classes == ("collision",)
 
 
+def test_the_view_names_what_is_current(tmp_path: Path, make_video: Any) -> None:
+    for name, frames in (("a", 30), ("b", 31)):
+        make_video(tmp_path / "clips" / f"{name}.mp4", frames=frames)
+    entry = folder(tmp_path, columns={"file": "file", "class": "label"})
+
+    def current(rows: dict[str, str]) -> dict[str, str | None]:
+        write_table(tmp_path / "manifest.csv", [{"file": f"{k}.mp4", "label": v} for k, v in rows.items()])
+        recipe = recipe_of(tmp_path, entry)
+        ws = Workspace(recipe.workspace)
+        ingest.run(ws, recipe)
+        ids = {row["source_id"] for row in ws.read_view("sources")}
+        return {s.key[0]: s.events[0].event_class for s in ws.read(Source) if s.id in ids}
+
+    assert current({"a": "normal", "b": "collision"}) == {"a": "normal", "b": "collision"}
+    assert current({"a": "near-collision", "b": "not-driving"}) == {"a": "near_collision"}
+    assert current({"a": "normal", "b": "collision"}) == {"a": "normal", "b": "collision"}
+
+
+def test_a_renamed_and_relabelled_file_is_taken(tmp_path: Path, make_video: Any) -> None:
+    clips = tmp_path / "clips"
+    make_video(clips / "a.mp4")
+    write_table(tmp_path / "manifest.csv", [{"file": "a.mp4", "label": "normal"}])
+    recipe = recipe_of(tmp_path, folder(tmp_path, columns={"file": "file", "class": "label"}))
+    run(recipe)
+    (clips / "a.mp4").rename(clips / "b.mp4")
+    write_table(tmp_path / "manifest.csv", [{"file": "b.mp4", "label": "collision"}])
+    report, sources, _ = run(recipe)
+    assert report.counts["new"] == 1 and sources["b.mp4"].events[0].classes == ("collision",)
+
+
 def test_workers_change_nothing(broken: Path) -> None:
     _, one, _ = run(recipe_of(broken, folder(broken)))
     two = Workspace(broken / "ws2")
