@@ -110,7 +110,8 @@ def _tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    bpe.train_from_iterator(sorted(texts), trainer)
+    roles = ["system\n", "user\n", "assistant\n"]
+    bpe.train_from_iterator(sorted([*texts, *roles * 100]), trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=bpe,
         eos_token="<|im_end|>",
