@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from curation.agreement import Rating, field_report, gate
 from curation.recipe import Recipe
-from curation.resolve import standing
+from curation.resolve import GRAVITY, standing
 from curation.store import Workspace
 from curation.tasks import TaskPack, at_pointer, load_packs
 from curation.types import Json, Progress, Report, Review

@@ -267,11 +267,11 @@ _decide("yank", "Take a source or clip out of all later releases, with a reason.
 @click.option(
     "--level", type=click.Choice(["nominal", "ordinal", "interval", "ratio"]), help="Level of measurement of --table."
 )
-@click.option("--replicates", type=click.IntRange(min=0), default=1000, show_default=True, help="Bootstrap replicates.")
+@click.option("--replicates", type=click.IntRange(min=1), default=1000, show_default=True, help="Bootstrap replicates.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @JSON
 def agree(
-    recipe: Path | None, table: Path | None, level: str | None, replicates: int, seed: int, as_json: bool
+    recipe: Path | None, table: Path | None, levels: tuple[str, ...], replicates: int, seed: int, as_json: bool
 ) -> None:
     """Agreement between raters: of a workspace's reviews, or of any long TABLE."""
     if (recipe is None) == (table is None):
@@ -282,7 +282,8 @@ def agree(
     from curation.agreement import agree_table, render_agreement
 
     assert table is not None
-    result = agree_table(table, level=level, seed=seed, replicates=replicates)
+    named = dict(one.split("=", 1) for one in levels if "=" in one)
+    result = agree_table(table, level=named or next(iter(levels), None), seed=seed, replicates=replicates)
     click.echo(json.dumps(result, ensure_ascii=False) if as_json else render_agreement(result))
 
 
