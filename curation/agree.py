@@ -72,8 +72,6 @@ def _sentence(row: Json) -> str:
 
 def _gates(fields: dict[str, list[Rating]], recipe: Recipe) -> list[Json]:
     limits = recipe["gate"]
-    rows = fields.get("event.class", [])
-    found = gate(
-        rows, "event.class", limits["min_alpha"], limits["min_specific"], limits["min_units"], seed=recipe.seed
-    )
+    bounds = limits["min_alpha"], limits["min_specific"], limits["min_units"]
+    found = gate(fields.get("event.class", []), "event.class", *bounds, classes=GRAVITY, seed=recipe.seed)
     return [{"field": found.field, "status": found.status, "message": found.message}]

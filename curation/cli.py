@@ -265,7 +265,11 @@ _decide("yank", "Take a source or clip out of all later releases, with a reason.
     help="Any long table: columns item, rater, field, value, optional group.",
 )
 @click.option(
-    "--level", type=click.Choice(["nominal", "ordinal", "interval", "ratio"]), help="Level of measurement of --table."
+    "--level",
+    "levels",
+    multiple=True,
+    metavar="[FIELD=]LEVEL",
+    help="Level of measurement: nominal, ordinal (ordinal:low<mid<high), interval, ratio or segment.",
 )
 @click.option("--replicates", type=click.IntRange(min=1), default=1000, show_default=True, help="Bootstrap replicates.")
 @click.option("--seed", type=int, default=0, show_default=True)

@@ -124,9 +124,7 @@ def text_label(pack: TaskPack, draft: Draft, reviews: list[Review], error: str =
         return label(None, "excluded", error)
     judged = [r for r in reviews if r.verdict in ("accept", "edit", "reject")]
     if not judged:
-        return label(
-            draft.value, "unreviewed" if not reviews else "rejected", "" if not reviews else "nobody could tell"
-        )
+        return label(None, "rejected", "nobody could tell") if reviews else label(draft.value, "unreviewed")
     by_item: dict[str | None, list[Review]] = defaultdict(list)
     for r in judged:
         by_item[r.item_id].append(r)
