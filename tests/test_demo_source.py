@@ -18,8 +18,9 @@ from sklearn.preprocessing import StandardScaler
 
 from curation.errors import UsageError
 from curation.sources.demo import name_of, render
+from curation.sources.demo_causes import CAUSES, CLASSES, GENTLE, HARD, LENGTH_S, TOUCH, Scene
 from curation.sources.demo_draw import frames, paint
-from curation.sources.demo_scene import CAUSES, CLASSES, GENTLE, HARD, LENGTH_S, TOUCH, Scene, simulate
+from curation.sources.demo_scene import simulate
 
 SIZE = (64, 42)
 TRIPLETS, DRIVES = 32, 8
@@ -58,7 +59,7 @@ def test_bodies_touch_in_collisions_only_and_first_at_the_event() -> None:
             assert gap[-1] > 1, "bodies separate again"
         elif label == "near_collision":
             assert s.event_s is not None
-            assert 0.3 < gap.min() < 2.0
+            assert 0.8 < gap.min() < 2.3
             assert gap[round(s.event_s * s.fps)] < gap.min() + 0.11
         else:
             assert s.event_s is None

@@ -2,7 +2,8 @@
 
 Every scene is rendered three times, as collision, near-collision and normal driving (a triplet), with equal frames up
 to the alert: weather, light, road, cause, partner, drive, trigger and length are balanced over the classes by
-construction, and only what happens afterwards tells them apart. `demo_scene` says what happens, `demo_draw` draws it.
+construction, and only what happens afterwards tells them apart. `demo_scene` and `demo_causes` say what
+happens, `demo_draw` draws it.
 
 What cannot be at chance, and is not meant to be: the frames between the alert and the time traffic has settled, and
 measures of motion over them (the energy of frame differences).
@@ -27,8 +28,9 @@ from av.codec.context import Flags
 
 from curation.errors import UsageError
 from curation.ids import make_id
+from curation.sources.demo_causes import CLASSES, Scene
 from curation.sources.demo_draw import Planes, frames
-from curation.sources.demo_scene import CLASSES, Scene, simulate
+from curation.sources.demo_scene import simulate
 from curation.types import Progress
 
 VERSION = 1  # of the look: part of the file names, so that footage of another version is never mistaken for this

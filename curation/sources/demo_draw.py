@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from curation.ids import seeded
-from curation.sources.demo_scene import LANE, Actor, Drive, Scene
+from curation.sources.demo_causes import LANE, Actor, Drive, Scene
 
 SUPER = 2
 NEAR, FAR = 0.45, 95.0
@@ -62,6 +62,7 @@ class Painter:
         return (min(255, int(c[0])), min(255, int(c[1])), min(255, int(c[2])))
 
     def shade(self, c: Colour, depth: float) -> tuple[int, int, int]:
+        """The colour as seen `depth` metres away: light, headlamps, haze."""
         k = math.exp(-max(depth, 0.0) / self.range)
         head = 0.75 * math.exp(-max(depth, 0.0) / 16) if self.night else 0.0
         a, b, g = self.light
@@ -123,6 +124,7 @@ class Box:
         ]
 
     def visible(self) -> list[int]:
+        """The faces that look at the camera."""
         out = []
         for i in range(4):
             (ax, az), (bx, bz) = self.corners[i], self.corners[(i + 1) % 4]
