@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from curation.audit import audit, audit_texts, render_text, render_texts, write_page
 from curation.errors import DataError, UsageError
@@ -412,3 +414,13 @@ def test_copied_captions_are_found_across_groups(tmp_path: Path) -> None:
     assert "1 pairs with the same words, 1 near copies, 1 reworded" in render_texts(result)
     with pytest.raises(UsageError, match="no column 'txt'"):
         audit_texts(str(tmp_path / "a.jsonl"), text="txt", group="video")
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    texts=st.lists(st.text("abc XAB.,'-012", min_size=1, max_size=12).map(lambda t: f"w{t}w"), min_size=2, max_size=6),
+    style=st.sampled_from(["{}. {}\n", "({}) {}\n", "{}) {}\n", "{}: {}\n", "{}.{}\n"]),
+)
+def test_labelled_lines_are_read_back_whatever_the_options_hold(texts: list[str], style: str) -> None:
+    written = "".join(style.format("ABCDEF"[i], t) for i, t in enumerate(texts))
+    assert [o.text for o in parse_options(written)] == [" ".join(t.split()) for t in texts]
