@@ -134,6 +134,10 @@ def _figure(m: Json) -> str:
     return f"{m['value']:.3f}" + (f" [{m['low']:.3f}, {m['high']:.3f}]" if m["low"] is not None else "")
 
 
+def _bounds(score: Json) -> Json:
+    return {k: score.get(k) for k in ("value", "low", "high")}
+
+
 def _pictures(release: Release, out: Path) -> Callable[[str], bytes | None]:
     """Contact sheets of the clips that were answered wrongly, as PNG bytes; made when the page asks."""
     from curation.preview import contact_sheet
@@ -170,14 +174,14 @@ def _context(release: Release, times: int, scored: Json) -> Json:
     ]
     how = "Whole groups (drive, else upload, else source; joined by near-duplicates) are assigned once and stay."
     test = info["test_labels"]
-    agreement = [
-        {"field": r["field"], "measure": name, **{k: r[name][k] for k in ("value", "low", "high")}, "units": r["n_units"], "raters": r["n_raters"]}
-        for r in info["agreement"] for name in ("raw", "alpha", "ac1") if r[name]["value"] is not None
-    ]  # fmt: skip
-    probe = [
-        {"task": r["task"], "family": r["family"], "n": r["n"], **{k: r["accuracy"][k] for k in ("value", "low", "high")},
-         "chance": r["chance"], "verdict": r["verdict"]} for r in info["probe"]
-    ]  # fmt: skip
+    agreement = []
+    for r in info["agreement"]:
+        rest = {"units": r["n_units"], "raters": r["n_raters"]}
+        agreement += [{"field": r["field"], "measure": m, **_bounds(r[m]), **rest} for m in ("raw", "alpha", "ac1")]
+    probe = []
+    for r in info["probe"]:
+        told = {k: r[k] for k in ("task", "family", "n")}
+        probe.append({**told, **_bounds(r["accuracy"]), "chance": r["chance"], "verdict": r["verdict"]})
     attributes = {
         row["clip_id"]: {a["name"]: a["value"] for a in row["attributes"]} for row in release.rows("event", "test")
     }
