@@ -29,6 +29,9 @@ _STYLE = """
 .rv-card { border: 1px solid var(--color-neutral-border, #ddd); border-radius: 6px; padding: 8px 12px;
            margin-bottom: 10px; }
 .rv-card p { margin: 0; }
+.rv-named { display: flex; gap: 6px; align-items: flex-start; }
+.rv-named h4, .rv-guide h4 { font-size: 14px !important; line-height: 1.4 !important; margin: 2px 0 !important; }
+.rv-guide h4 { font-weight: 400 !important; }
 """
 
 
@@ -43,13 +46,21 @@ def compose(packs: Sequence[TaskPack]) -> str:
     ET.SubElement(left, "Video", video | {"muted": "true", "minPlaybackSpeed": "0.25"})
     for pack in packs:
         part = _part(pack)
-        blind = not _variables(pack.review_xml)  # it shows nothing of a draft: judged under the video
         _guard(part)
-        own = ET.SubElement(left if blind else right, "View", NO_PROBLEM)
-        if not blind:  # a clip without this draft shows nothing of it, so that nothing of it is required
+        own = ET.SubElement(right, "View", NO_PROBLEM)
+        if _variables(pack.review_xml):  # a clip without this draft shows nothing of it, so that none of it is required
             own = ET.SubElement(own, "Repeater", on=f"$show_{pack.name}", indexFlag="{{" + pack.name + "}}")
             own = ET.SubElement(own, "Collapse", accordion="false", open="true", bordered="true")
         own.append(part)
+    for pack in packs:
+        if pack.guideline:
+            box = ET.SubElement(right, "Collapse", accordion="false", open="false", bordered="true")
+            box = ET.SubElement(box, "Panel", value=f"Guidelines {pack.guideline}")
+            box = ET.SubElement(box, "View", className="rv-guide")
+            for line in (pack.path / "guidelines.md").read_text(encoding="utf-8").splitlines()[1:]:
+                said = re.sub(r"[*#]+", "", line).strip("|- ").replace(" | ", " — ")
+                if said:
+                    ET.SubElement(box, "Header", value=said.replace("$", "\uff04"), size="6")  # a plain $ is a variable
     ET.SubElement(left, "Header", value="Something wrong with the clip itself? Then nothing else is asked.", size="6")
     box = ET.SubElement(
         left, "Choices", name="clip_problem", toName="video", choice="multiple", showInline="true", allowNested="false"
@@ -189,6 +200,9 @@ def task_data(key: str, clip: Clip, drafts: Mapping[str, Draft], packs: Sequence
             data[f"show_{pack.name}"] = [{}] if pack.name in drafts else []
         if pack.name in drafts:
             data |= form_data(pack, plain(drafts[pack.name].value))
+            for item in data.get(pack.name, ()):  # a form shows texts only: lists of texts get one of their own
+                lists = {k: v for k, v in item.items() if isinstance(v, list) and all(isinstance(x, str) for x in v)}
+                item |= {f"{k}_text": " · ".join(v) or "(none)" for k, v in lists.items()}
     return data
 
 

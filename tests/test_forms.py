@@ -317,3 +317,18 @@ def test_a_clip_problem_withdraws_the_class_named_before() -> None:
     first, _ = read(exported(TRIAGE, {}, [choice("event_class", "normal")]), TRIAGE)
     second, _ = read(exported(TRIAGE, {}, [choice("clip_problem", "privacy")]), TRIAGE)
     assert {(r.task, r.verdict) for r in revise(first, second, {"2/3"})} == {("clip", "reject"), ("event", "withdrawn")}
+
+
+def test_the_guidelines_are_in_reach_and_name_no_variable() -> None:
+    root = ET.fromstring(compose(TRIAGE))
+    assert f"Guidelines {PACKS['event'].guideline}" in [n.get("value") for n in root.iter("Panel")]
+    headers = [n.get("value", "") for n in root.iter("Header")]
+    assert any("physical contact" in h or "touches" in h for h in headers)
+    assert not [h for h in headers if "$" in h]
+
+
+def test_the_options_of_a_question_are_shown() -> None:
+    shown = data_of(TEXT, DRAFTS)["vqa"]
+    for item, drafted in zip(shown, VALUES["vqa"]["items"], strict=True):
+        assert item["options_text"] == (" · ".join(drafted["options"]) or "(none)")
+    assert "options_text" in compose(TEXT)
