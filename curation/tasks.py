@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 BUILT_IN = Path(schemas.__file__).parent
 ANNOTATIONS = ("title", "description", "examples", "$comment", "default")
+COLUMN_TYPES = {"string": "string", "number": "float64", "integer": "int64", "boolean": "bool"}
 NOT_IN_STRICT = ("$schema", "$id", "$defs", "allOf", "if", "then", "else", "not", "uniqueItems", "contains", "examples")
 
 
@@ -315,16 +316,15 @@ def _feature(node: Json, where: str) -> Any:
         return _feature(options[0], where)
     kinds = node.get("type", [])
     kinds = [k for k in ([kinds] if isinstance(kinds, str) else kinds) if k != "null"]
-    values = node.get("enum", [node["const"]] if "const" in node else [])
-    if not kinds and values and all(isinstance(v, str) or v is None for v in values):
+    values = node.get("enum", [node["const"]] if "const" in node else [None])
+    if not kinds and any(values) and all(isinstance(v, str) or v is None for v in values):
         kinds = ["string"]
     if kinds == ["object"]:
         return {k: _feature(v, f"{where}/{k}") for k, v in node["properties"].items()}
     if kinds == ["array"]:
         return datasets.List(_feature(node["items"], f"{where}/items"))
-    plain = {"string": "string", "number": "float64", "integer": "int64", "boolean": "bool"}
-    if len(kinds) == 1 and kinds[0] in plain:
-        return datasets.Value(plain[kinds[0]])
+    if len(kinds) == 1 and kinds[0] in COLUMN_TYPES:
+        return datasets.Value(COLUMN_TYPES[kinds[0]])
     raise UsageError(f"{where}: no column type for {kinds or node}; give it one type, or one type and null")
 
 
@@ -356,11 +356,8 @@ def form_data(pack: TaskPack, value: Any) -> Json:
     `<task>_<property>` each plain top-level property. Texts are passed on as they are; the form's server escapes them.
     """
     data: Json = {pack.name: [item for _, item in items(pack, value)]} if pack.spec["items"] else {}
-    for key in pack.schema["properties"]:
-        one = value[key]
-        if not isinstance(one, (list, dict)):
-            data[f"{pack.name}_{key}"] = "" if one is None else one
-    return data
+    plain = {key: value[key] for key in pack.schema["properties"] if not isinstance(value[key], (list, dict))}
+    return data | {f"{pack.name}_{key}": "" if one is None else one for key, one in plain.items()}
 
 
 def conversations(pack: TaskPack, value: Any, context: Json | None = None) -> list[Json]:
