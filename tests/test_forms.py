@@ -96,6 +96,13 @@ def test_a_clip_problem_hides_all_else(packs: list[TaskPack]) -> None:
     assert known["clip_problem"].choices == set(PROBLEMS)
 
 
+def test_containers_that_do_not_pass_on_that_they_are_hidden_are_guarded_inside() -> None:
+    """In the editor a required control in a hidden Panel or Repeater would still block Submit."""
+    for node in ET.fromstring(compose(TEXT)).iter():
+        if (node.tag == "Panel" or node.get("on") in ("$vqa", "$cot")) and "Guidelines" not in node.get("value", ""):
+            assert [child.get("whenTagName") for child in node] == ["clip_problem"]
+
+
 def test_every_variable_of_a_form_is_in_the_data_also_without_drafts() -> None:
     for drafts in ({}, DRAFTS, {"vqa": DRAFTS["vqa"]}):
         data = data_of(TEXT, drafts)
@@ -268,9 +275,11 @@ def test_an_answer_outside_its_options_is_refused() -> None:
 
 
 def test_text_hidden_by_the_verdict_is_dropped() -> None:
-    answers = everything(choice("caption_verdict", "accept"), words("caption_edit", "left over"))
+    left_over = words("caption_edit", "left over"), choice("caption_fault", "wrong_fact")
+    answers = everything(choice("caption_verdict", "accept"), *left_over)
     reviews, refused = read(exported(TEXT, DRAFTS, answers), TEXT, "text")
-    assert next(r for r in reviews if r.task == "caption").value == VALUES["caption"]
+    caption = next(r for r in reviews if r.task == "caption")
+    assert (caption.value, caption.faults) == (VALUES["caption"], ())
     assert not refused
 
 
