@@ -17,7 +17,7 @@ from curation.deal import deal
 from curation.errors import UsageError
 from curation.ids import make_id
 from curation.recipe import Recipe
-from curation.store import Workspace, Writer, current_sources, now
+from curation.store import Workspace, Writer, current_clips, current_sources, now
 from curation.tasks import TaskPack, canonical, errors, load_packs, phrase, words
 from curation.template import Loose, Scope, render
 from curation.types import PUBLISHED_BASES, Clip, Draft, Json, Label, Progress, Refusal, Report
@@ -41,9 +41,9 @@ def subjects(ws: Workspace, labels: Iterable[Label]) -> list[Subject]:
     events = {x.clip_id: x.value for x in labels if x.task == "event" and x.basis in PUBLISHED_BASES}
     sources = current_sources(ws)
     found = []
-    for clip in ws.read(Clip):
+    for clip in current_clips(ws).values():
         early = clip.role == "pre_event"
-        if clip.source_id in sources and (clip.parent_id if early else clip.id) in events:
+        if (clip.parent_id if early else clip.id) in events:
             found.append(Subject(clip, None if early else events[clip.id], sources[clip.source_id].attributes))
     return sorted(found, key=lambda s: s.clip.id)
 

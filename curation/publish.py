@@ -21,7 +21,7 @@ from curation.ids import make_id
 from curation.recipe import Recipe, lock
 from curation.release import MANIFEST, Release, files, latest, next_version, write_manifest
 from curation.splits import SplitPlan, assign
-from curation.store import Workspace, current_sources, dump, write_atomic
+from curation.store import Workspace, current_clips, current_sources, dump, write_atomic
 from curation.tasks import TaskPack, conversations, features, load_packs
 from curation.types import PUBLISHED_BASES, Clip, Draft, Json, Label, Progress, Report, Source
 
@@ -50,7 +50,7 @@ def gather(ws: Workspace, recipe: Recipe) -> Facts:
         raise DataError(f"{ws.root}: no resolved event, so nothing to publish; review the events, then resolve")
     sources = current_sources(ws)
     wanted = {x.clip_id for x in labels}
-    clips = {c.id: c for c in ws.read(Clip) if c.id in wanted and c.source_id in sources}
+    clips = {i: c for i, c in current_clips(ws).items() if i in wanted}
     labels = [x for x in labels if x.clip_id in clips]
     drafts = {x.draft_id for x in labels}
     groups = {row["clip_id"]: row["group"] for row in ws.read_view("groups") if row["clip_id"] in clips}

@@ -20,7 +20,7 @@ from typing import Any
 from curation.draft import current_drafts
 from curation.ids import canonical_json
 from curation.recipe import Recipe
-from curation.store import Workspace, current_sources, decisions
+from curation.store import Workspace, current_clips, decisions
 from curation.tasks import TaskPack, errors, items, load_packs
 from curation.types import Clip, Draft, Event, Json, Label, Progress, Report, Review
 
@@ -188,10 +188,8 @@ def _apply_items(pack: TaskPack, value: Json, decided: dict[str, tuple[Any, str]
 
 def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Progress | None = None) -> Report:
     """Write the view `labels`: events first, then the texts drafted from the events that are resolved."""
-    packs = load_packs([*(["event"]), *recipe["tasks"]], recipe.base)
-    sources = current_sources(ws)
-    gone = decisions(ws, "withdraw").keys() | decisions(ws, "yank").keys()
-    clips = [c for c in ws.read(Clip) if c.source_id in sources and c.id not in gone][:limit]
+    packs = load_packs(["event", *recipe["tasks"]], recipe.base)
+    clips = list(current_clips(ws).values())[:limit]
     reviews: dict[str, list[Review]] = defaultdict(list)
     for r in standing(ws.read(Review)):
         reviews[r.clip_id].append(r)

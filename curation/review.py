@@ -24,7 +24,7 @@ from curation.forms import compose, task_data
 from curation.ids import fraction, sha256_bytes
 from curation.recipe import Recipe
 from curation.resolve import open_errors, standing, target_event
-from curation.store import Workspace, current_sources, decisions, now, write_atomic
+from curation.store import Workspace, current_clips, now, write_atomic
 from curation.tasks import TaskPack, load_packs
 from curation.types import Assignment, Clip, Draft, Json, Progress, Refusal, Report, Review
 
@@ -106,9 +106,7 @@ def prepare(ws: Workspace, recipe: Recipe, round: str, limit: int | None = None)
     """What the round consists of now. Test groups come first, then whole groups in hashed order."""
     packs = load_packs(["event", *recipe["tasks"]], recipe.base)
     own = [packs["event"]] if round == "triage" else [p for n, p in packs.items() if n != "event"]
-    sources = current_sources(ws)
-    gone = decisions(ws, "yank").keys() | decisions(ws, "withdraw").keys()
-    clips = {c.id: c for c in ws.read(Clip) if c.source_id in sources and c.id not in gone}
+    clips = current_clips(ws)
     drafts: dict[str, dict[str, Draft]] = defaultdict(dict)
     if round == "triage":
         asked = [c for c in clips.values() if c.role != "pre_event"]  # its outcome is inherited, not asked

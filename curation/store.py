@@ -17,11 +17,11 @@ from contextlib import contextmanager
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from curation.errors import DataError
 from curation.ids import plain, sha256_file
-from curation.types import FACTS, Decision, Event, Json, Label, Record, Refusal, Source
+from curation.types import FACTS, Clip, Decision, Event, Json, Label, Record, Refusal, Source
 
 R = TypeVar("R", bound=Record)
 _FILE = {kind: f"{name}.jsonl" for name, kind in FACTS.items()}
@@ -203,13 +203,20 @@ def decisions(ws: Workspace, kind: str) -> dict[str, Decision]:
 
 
 def current_sources(ws: Workspace) -> dict[str, Source]:
-    """Sources by id: the newest row of each (dataset, key), without the yanked and withdrawn ones."""
-    newest = {(s.dataset, s.key): s for s in ws.read(Source)}
-    out = decisions(ws, "yank").keys() | decisions(ws, "withdraw").keys()
+    """Sources by id: those of ingest's last word (else each key's newest row), without yanked and withdrawn ones."""
+    listed = {row["source_id"] for row in ws.read_view("sources")}
+    newest = {(s.dataset, s.key): s for s in ws.read(Source) if not listed or s.id in listed}
+    out = gone(ws)
     return {s.id: s for s in newest.values() if s.id not in out}
 
 
-def plain_row(record: Record) -> Json:
-    """A record as a JSON row."""
-    row: Any = plain(record)
-    return dict(row)
+def current_clips(ws: Workspace) -> dict[str, Clip]:
+    """Clips by id: those of clip's last word, of current sources, without yanked and withdrawn ones."""
+    sources, out = current_sources(ws), gone(ws)
+    stale = {row["clip_id"] for row in ws.read_view("groups") if not row.get("current", True)}
+    return {c.id: c for c in ws.read(Clip) if c.source_id in sources and c.id not in out | stale}
+
+
+def gone(ws: Workspace) -> set[str]:
+    """Targets of the decisions that take something out."""
+    return decisions(ws, "yank").keys() | decisions(ws, "withdraw").keys()
