@@ -27,7 +27,7 @@ SIZES = {  # width, length, height in metres
     "car": (1.85, 4.3, 1.45),
     "van": (2.0, 5.0, 2.2),
     "truck": (2.4, 7.5, 3.0),
-    "pedestrian": (0.65, 0.65, 1.8),
+    "pedestrian": (0.85, 0.85, 1.8),
 }
 
 
@@ -275,7 +275,7 @@ def pedestrian(s: Scene, p: Play, person: Actor) -> None:
     at = s.x[np.searchsorted(p.t, p.moment - 1e-9)] * side
     start, middle = 4.6 + 0.8 * d["start"], at + 0.7 * d["place"]
     if p.label == "normal":
-        stop = EGO_WIDTH / 2 + 1.9
+        stop = EGO_WIDTH / 2 + 2.1
         x = start + (stop - start) * smooth(p.since_alert(p.touch - 0.2))
         if d["variant"] < 0.5:
             x = x - 2.2 * np.maximum(p.t - p.closest - 0.8, 0)

@@ -168,6 +168,8 @@ def _vehicle(p: Painter, a: Actor, i: int) -> None:
                 body.quad(face, u, u + 0.18, 0.0, 0.62, dark)
         else:
             body.quad(face, 0.06, 0.94, 0.2, 0.42, dark)
+    if not tall and max(c[1] for c in body.corners) > p.z + NEAR:  # bonnet and boot, seen from above
+        p.draw.polygon([p.point(cx, waist, cz) for cx, cz in body.corners], p.shade(a.colour, depth))
     for face in cabin.visible():
         if not tall:
             cabin.quad(face, 0, 1, waist, a.height - 0.08, glass)
@@ -203,7 +205,8 @@ def _person(p: Painter, a: Actor, i: int) -> None:
     p.ground(x - 0.4, x + 0.4, z - 0.2, z + 0.3, (34, 34, 36))
     p.board(x - 0.12 - step / 2, z, 0.2, 0.0, 0.85, (40, 42, 60))
     p.board(x + 0.12 + step / 2, z, 0.2, 0.0, 0.85, (40, 42, 60))
-    p.board(x, z, a.width * 0.85, 0.8, 1.48, a.colour)
+    p.board(x, z, a.width, 1.05, 1.48, a.colour)
+    p.board(x, z, a.width * 0.75, 0.7, 1.1, a.colour)
     p.board(x, z, 0.28, 1.5, 1.8, (214, 170, 140))
 
 
