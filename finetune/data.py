@@ -81,7 +81,7 @@ def epochs(items: Sequence[Example], weights: Mapping[str, float], seed: int, *,
 
 @dataclass
 class FrameStore:
-    """The frames of a release's clips, decoded once: kept in memory and, with `cache`, on disk.
+    """The frames of a release's clips, decoded once: kept in memory up to `budget` bytes and, with `cache`, on disk.
 
     `count` frames (the middles of equal parts of the clip) of `size` (width, height) pixels.
     """
@@ -90,13 +90,18 @@ class FrameStore:
     count: int = 16
     size: tuple[int, int] = (84, 56)
     cache: Path | None = None
+    budget: int = 2 << 30
     _kept: dict[str, tuple[Frames, float]] = field(default_factory=dict)
 
     def get(self, clip_id: str) -> tuple[Frames, float]:
         """Frames (count, height, width, 3) as uint8 RGB, and how many of them a second of the clip has."""
-        if clip_id not in self._kept:
-            self._kept[clip_id] = self._load(clip_id)
-        return self._kept[clip_id]
+        if clip_id in self._kept:
+            return self._kept[clip_id]
+        loaded = self._load(clip_id)
+        self.budget -= loaded[0].nbytes
+        if self.budget > 0:
+            self._kept[clip_id] = loaded
+        return loaded
 
     def _load(self, clip_id: str) -> tuple[Frames, float]:
         name = sha256_bytes(canonical_json(["frames1", clip_id, self.count, self.size]).encode())

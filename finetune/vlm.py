@@ -220,7 +220,7 @@ class Encoder:
     """
 
     processor: Any
-    budget: int = 4 << 30
+    budget: int = 2 << 30
     _tokens: dict[Any, Tensors] = field(default_factory=dict)
     _media: dict[Any, Tensors] = field(default_factory=dict)
 

@@ -120,16 +120,12 @@ def test_positions_keep_time_above_two_frames_a_second_and_skip_padding() -> Non
 def test_a_loaded_model_uses_these_positions(toy: Any, loaded: tuple[Any, Any]) -> None:
     model, processor = loaded
     row = _row(toy, processor)
-    inputs = {k: v for k, v in row.items() if k != "labels"}
-    core = model.model
-    used = core.compute_3d_position_ids(
-        inputs_embeds=None,
-        past_key_values=None,
-        image_grid_thw=None,
-        **{k: v for k, v in inputs.items() if k != "pixel_values_videos"},
-    )
+    inputs = {k: v for k, v in row.items() if k not in ("labels", "pixel_values_videos")}
+    inputs["second_per_grid_ts"] = torch.tensor([3.0])
+    absent = dict.fromkeys(("inputs_embeds", "past_key_values", "image_grid_thw"))
+    used = model.model.compute_3d_position_ids(**absent, **inputs)
     video = inputs["mm_token_type_ids"][0] == 2
-    assert used[0, 0][video].unique().numel() > 1, "time must advance"
+    assert used[0, 0][video].unique().diff().tolist() == [6], "3 s a step at 2 positions a second"
     after = int(video.nonzero().max()) + 1
     assert int(used[:, 0, after].min()) == int(used[:, 0, :after].max()) + 1, "the text must start after the video"
 
@@ -198,7 +194,7 @@ def test_a_batch_equals_its_rows(toy: Any, loaded: tuple[Any, Any], left: bool) 
     rows = [_row(toy, processor), _row(toy, processor, 1, "cot")]
     pad = processor.tokenizer.pad_token_id
     assert rows[0]["input_ids"].shape != rows[1]["input_ids"].shape
-    alone = [float(vlm.completion_loss(model, vlm.collate([r], pad))[0]) for r in rows]
+    alone = [vlm.completion_loss(model, vlm.collate([r], pad))[0].item() for r in rows]
     together, tokens = vlm.completion_loss(model, vlm.collate(rows, pad, left=left))
     assert together.tolist() == pytest.approx(alone, rel=1e-4)
     assert tokens.tolist() == [int((r["labels"] != -100).sum()) for r in rows]
