@@ -209,6 +209,25 @@ def test_the_whole_round_trip(place: tuple[Workspace, Recipe], monkeypatch: pyte
     assert not list(ws.read(Refusal))
 
 
+def test_serving_says_how_to_get_in_and_pushes_what_is_ready(place: tuple[Workspace, Recipe]) -> None:
+    ws, recipe = place
+    said: list[str] = []
+
+    def say(line: str) -> None:
+        said.append(line)
+        if line.startswith("export"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        review.serve(ws, recipe, host="127.0.0.1", port=0, say=say)
+    assert said[0] == "triage: 6 clips, 6 of them new"
+    assert any("/user/signup/?token=" in line for line in said)
+    token = said[-1].split("LABEL_STUDIO_API_KEY=")[1]
+    assert len(token) == 40
+    kept = b"".join(p.read_bytes() for p in ws.root.rglob("*") if p.is_file())
+    assert token.encode() not in kept, "no key lies in the workspace"
+
+
 def test_a_running_instance_is_not_started_twice(tmp_path: Path) -> None:
     with labelstudio.serve(tmp_path / "one", tmp_path / "blobs") as server:
         assert server.url.startswith("http://127.0.0.1:")
