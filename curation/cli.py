@@ -240,6 +240,47 @@ def verify(recipe: Path | None, release: Path | None, as_json: bool) -> None:
         sys.exit(1)
 
 
+@main.group()
+def review() -> None:
+    """People's part: serve, push, pull and status of the review projects in Label Studio."""
+
+
+@review.command()
+@RECIPE
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen; loopback unless you say so.")
+@click.option("--port", type=int, default=8080, show_default=True)
+def serve(recipe: Path, host: str, port: int) -> None:
+    """Start a Label Studio of the workspace's own, with what is ready for review loaded."""
+    from curation.pipeline import open_workspace
+    from curation.recipe import load_recipe
+    from curation.review import serve as start
+
+    loaded = load_recipe(recipe)
+    start(open_workspace(loaded), loaded, host=host, port=port, say=click.echo)
+
+
+def _add_exchange(what: str, text: str) -> None:
+    @review.command(what, help=text)
+    @RECIPE
+    @JSON
+    def command(recipe: Path, as_json: bool) -> None:
+        from curation.pipeline import open_workspace
+        from curation.recipe import load_recipe
+        from curation.review import exchange
+        from curation.review import status as look
+
+        loaded = load_recipe(recipe)
+        ws = open_workspace(loaded)
+        with _progress() as progress:
+            report = look(ws, loaded) if what == "status" else exchange(ws, loaded, what, progress)
+        _show(report, as_json)
+
+
+_add_exchange("push", "Send what is ready and not yet sent.")
+_add_exchange("pull", "Fetch what the raters said; fetching twice adds nothing.")
+_add_exchange("status", "Both rounds as they stand in the workspace; asks no server.")
+
+
 def _decide(kind: str, text: str) -> None:
     @main.command(kind, help=text)
     @RECIPE

@@ -72,8 +72,7 @@ def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Pr
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     counts = _write_data(part, facts, plan, ws, ledger, progress)
-    for name, pack in facts.packs.items():
-        shutil.copytree(pack.path, part / "schemas" / name, ignore=shutil.ignore_patterns("__pycache__"))
+    _copy_packs(part / "schemas", facts.packs)
     write_atomic(
         part / "splits.jsonl",
         "".join(
@@ -104,6 +103,15 @@ def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Pr
         notes,
         {"release": str(target), "id": content},
     )
+
+
+def _copy_packs(target: Path, packs: dict[str, TaskPack]) -> None:
+    """The task packs as they were, each schema with its references resolved, so that it stands alone."""
+    for name, pack in packs.items():
+        shutil.copytree(pack.path, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+        (target / name / "schema.json").write_text(
+            json.dumps(pack.schema, indent=1, ensure_ascii=False) + "\n", "utf-8"
+        )
 
 
 def _ledger(parent: Release | None) -> dict[str, str]:

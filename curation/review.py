@@ -78,6 +78,23 @@ def run(
     return report
 
 
+def exchange(ws: Workspace, recipe: Recipe, what: str, progress: Progress | None = None) -> Report:
+    """Push (`what` "push") or pull ("pull") every round that is ready, and nothing else."""
+    raters, report = recipe["review"]["raters"], Report(f"review {what}")
+    with labelstudio.connect(raters["url"]) if raters["kind"] == "label_studio" else nullcontext() as client:
+        for name in ROUNDS:
+            if name == "triage" and recipe["event"]["basis"] == "source":
+                continue
+            plan = prepare(ws, recipe, name)
+            if what == "push":
+                report.counts[f"{name} pushed"] = push(ws, recipe, plan, client, progress)
+            else:
+                reviews, refused = pull(ws, recipe, plan, client, progress)
+                report.counts |= {f"{name} reviews": reviews, f"{name} refused": refused}
+                report.counts[f"{name} ratings missing"] = _waiting(ws, plan)
+    return report
+
+
 def _what_next(ws: Workspace, recipe: Recipe, plan: Round, waiting: int) -> str:
     raters = recipe["review"]["raters"]
     if raters["kind"] == "label_studio":

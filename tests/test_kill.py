@@ -1,0 +1,100 @@
+"""`kill -9` at twenty moments spread over every stage, then left alone: the same release, nothing twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+
+from curation.pipeline import STEPS
+from curation.release import Release, versions
+from curation.store import Workspace
+from curation.types import FACTS
+
+RECIPE = {
+    "name": "kill",
+    "workspace": ".",
+    "sources": [{"kind": "demo", "triplets": 8, "drives": 8}],
+    "clip": {"length_s": 6, "fps": 10, "height": 56},
+    "review": {"raters": {"kind": "simulated", "count": 3}},
+    "finetune": {"model": "tiny", "tasks": {"event": 1}, "frames": 4, "max_steps": 2, "batch_size": 4},
+    "eval": {"arms": ["full"]},
+}
+KILLS = 20
+
+
+def start(folder: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", "from curation.cli import main; main()", "run", str(folder / "recipe.yaml")]
+    log = (folder / "log").open("ab")
+    return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+
+
+def recipe_in(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(RECIPE))
+    return folder
+
+
+def killed_in(folder: Path, step: str, delay: float) -> str | None:
+    """Start a run, kill it `delay` seconds after the step before `step` was done; the step it was in, None if over."""
+    log = folder / "log"
+    begin = log.stat().st_size if log.exists() else 0
+    child = start(folder)
+
+    def done() -> list[str]:
+        lines = log.read_bytes()[begin:].decode(errors="replace").splitlines()
+        return [line.split()[0] for line in lines if line.split() and line.split()[0] in STEPS]
+
+    before = list(STEPS).index(step)
+    while child.poll() is None and len(done()) < before:
+        time.sleep(0.02)
+    time.sleep(delay)
+    os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+    return next((s for s in STEPS if s not in done()), None)
+
+
+def only_release(folder: Path) -> Release:
+    found = versions(folder / "releases")
+    assert len(found) == 1, (folder / "log").read_text()[-3000:]
+    return Release(found[0])
+
+
+@pytest.mark.timeout(900)
+def test_killed_twenty_times_it_makes_the_same_release(tmp_path: Path) -> None:
+    calm = recipe_in(tmp_path / "calm")
+    assert start(calm).wait() == 0, (calm / "log").read_text()[-3000:]
+    wanted = only_release(calm)
+
+    stormy = recipe_in(tmp_path / "stormy")
+    chance = random.Random(int(os.environ.get("KILL_SEED", "7")))
+    hit = Counter()
+    steps = list(STEPS)
+    for n in range(KILLS):  # each step in turn is hit at a random moment of its work, the rest anywhere
+        target = steps[n] if n < len(steps) else chance.choice(steps)
+        hit[killed_in(stormy, target, chance.uniform(0.0, 0.8))] += 1
+    assert hit.total() == KILLS
+    assert len(set(hit) - {None}) >= len(steps) - 2, hit  # the shortest steps may be over before the signal arrives
+    assert start(stormy).wait() == 0, (stormy / "log").read_text()[-3000:]
+
+    got = only_release(stormy)
+    assert got.id == wanted.id
+    assert (got.root / "MANIFEST.sha256").read_text() == (wanted.root / "MANIFEST.sha256").read_text()
+    ws, other = Workspace(stormy), Workspace(calm)
+    for kind in FACTS.values():
+        ids = [row["id"] for row in ws.rows(kind)]
+        assert len(ids) == len(set(ids)), kind
+        assert sorted(ids) == sorted(row["id"] for row in other.rows(kind)), kind
+    blobs = {p.name for p in (stormy / "blobs").rglob("*") if p.is_file() and p.suffix != ".part"}
+    assert blobs == {p.name for p in (calm / "blobs").rglob("*") if p.is_file()}
+    assert list((stormy / "reports").rglob("report.html"))
+    assert json.loads(next((stormy / "reports").rglob("summary.json")).read_text())["clips"] > 0
