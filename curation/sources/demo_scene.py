@@ -82,7 +82,7 @@ def simulate(seed: int, triplet: int, label: str, *, drives: int, fps: int = 10)
     d: dict[str, Any] = {
         "v0": r.uniform(9, 13),
         "side": r.choice((-1, 1)),
-        "struck": r.random() < 0.4,
+        "struck": r.random() < (0.25 if cause == "crossing_vehicle" else 0.4),
         "margin": r.uniform(1.4, 2.2),
         "swerve": r.choice((0.0, r.uniform(0.5, 0.9))),
         "late_swerve": r.choice((0.0, r.uniform(0.2, 0.4))),
