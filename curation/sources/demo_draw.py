@@ -102,7 +102,7 @@ class Painter:
 
     def strip(self, x0: float, x1: float, colour: Colour) -> None:
         """A band along the whole road, in pieces, because the road bends and fades."""
-        cuts = (0.0, 3.0, 8.0, 18.0, 40.0, FAR)
+        cuts = (0.0, 4.0, 12.0, 35.0, FAR)
         for a, b in pairwise(cuts):
             self.ground(x0, x1, self.z + a, self.z + b, colour)
 
@@ -292,7 +292,7 @@ def paint(scene: Scene, frame: int, size: tuple[int, int]) -> Image.Image:
     _road(p, scene)
     things: list[tuple[float, int]] = []
     for k, (z, _x, _what, _n) in enumerate(scene.static):
-        if NEAR + 0.8 < z - p.z < FAR * 0.8:
+        if NEAR + 0.8 < z - p.z < FAR * 0.6:
             things.append((z, -1 - k))
     for k, a in enumerate(scene.actors):
         if -a.length < a.z[frame] - p.z < FAR:
