@@ -40,7 +40,7 @@ DEFAULTS: Json = {
     "max_seconds": None,  # a time budget: the schedule follows the clock, so a slow machine completes it too
     "batch_size": 16,
     "micro_batch": None,  # rows on the device at once; gradients are accumulated
-    "lr": 2e-3,
+    "lr": 1.5e-3,
     "warmup": 0.05,  # share of the run
     "weight_decay": 0.01,
     "clip_norm": 1.0,
@@ -110,8 +110,6 @@ def checked(config: Json) -> Json:
         raise UsageError(
             "finetune: say how long to train: max_steps or max_seconds (of both, the first reached ends it)"
         )
-    if full["batch_size"] < 1 or full["frames"] < 1:
-        raise UsageError("finetune: batch_size and frames are at least 1")
     return full
 
 
@@ -168,6 +166,10 @@ def _batches(
         yield rows
 
 
+def _trained(model: Any) -> list[tuple[str, Any]]:
+    return [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+
+
 def _optimizer(model: Any, config: Json) -> Any:
     trained = [p for _, p in _trained(model)]
     groups = [
@@ -175,10 +177,6 @@ def _optimizer(model: Any, config: Json) -> Any:
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=config["lr"], betas=(0.9, 0.98))
-
-
-def _trained(model: Any) -> list[tuple[str, Any]]:
-    return [(n, p) for n, p in model.named_parameters() if p.requires_grad]
 
 
 def schedule(done: float, warmup: float) -> float:

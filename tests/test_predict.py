@@ -145,6 +145,13 @@ def test_a_second_run_scores_nothing_again(
     out = tmp_path / "p.jsonl"
     config = {**CONFIG, "arms": ["full", "blind"]}
     first = predict.run(toy, untrained, config, out)
+    told, raw_row = _lines(out)[4], _lines(out.with_suffix(".raw.jsonl"))[4]
+    assert (told["clip_id"], told["arm"]) == (raw_row["clip_id"], raw_row["arm"])
+    fitted = first.data["calibration"]["full"]
+    p = predict.softmax(fitted["scale"] * np.array(raw_row["loglik"]) + np.array(list(fitted["bias"].values())))
+    assert list(told["scores"].values()) == pytest.approx(p.tolist(), abs=1e-6)
+    assert fitted["n"] == 9
+    assert abs(fitted["scale"] - 1) > 1e-3
     text = out.read_bytes()
     raw = out.with_suffix(".raw.jsonl")
     kept = raw.read_bytes()
