@@ -1,41 +1,285 @@
-"""The rules of validate. Each rule is one documented function over a value and its context that yields findings."""
+"""The rules of validate. Each rule is one documented function over a value and its context that yields findings.
+
+Rules go by the value's shape (texts, times, steps, questions with options) and by the ontology's words, not by task.
+What may be right is a warning or nothing: an error says that the record contradicts itself, its clip or its event.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
 
-from curation.tasks import TaskPack
-from curation.types import Clip, Draft, Issue, Json
+from curation.check_form import form
+from curation.check_questions import answers, leaks, options
+from curation.check_text import (
+    NOUN,
+    Context,
+    Finding,
+    Mark,
+    Told,
+    attribute_clash,
+    class_clash,
+    gap,
+    objects,
+    read,
+    sentence,
+    texts,
+    times,
+)
+from curation.types import Json
 
+SLACK_S, FAR_S, HOLE_S = 0.25, 1.0, 0.5  # beyond the clip's end; from the labelled time; between segments
 
-@dataclass(frozen=True)
-class Context:
-    """What a rule may hold a value against: its pack, its clip, the resolved event (None if none), the metadata of
-    the source, and the values of the drafts it was written from, by draft id."""
-
-    pack: TaskPack
-    clip: Clip
-    event: Json | None
-    attributes: Json
-    parents: dict[str, Any]
-
-
-class Finding(NamedTuple):
-    """One contradiction: which rule, where in the value (JSON pointer), how grave, and what contradicts what."""
-
-    rule: str
-    pointer: str
-    severity: str  # error, warning
-    message: str
+Rule = Callable[[Any, Context], Iterator[Finding]]
 
 
 def check_record(value: Any, context: Context) -> list[Finding]:
-    """The findings of every rule on one value that has the right shape."""
-    return []
+    """The findings of every rule on one value that has the right shape; one a rule and place."""
+    context = replace(context, said=tuple(texts(context.pack.schema, value)), nodes=tuple(objects(value)))
+    found: dict[tuple[str, str], Finding] = {}
+    for rule in RULES:
+        for f in rule(value, context):
+            found.setdefault((f.rule, f.pointer), f)
+    return list(found.values())
 
 
-def check_set(drafts: Sequence[Draft], packs: dict[str, TaskPack], groups: dict[str, str]) -> Iterable[Issue]:
-    """The findings over all drafts: copies across clips, biases of options and answers."""
-    return []
+# -- times and order -------------------------------------------------------------------------------------------------
+def spans(value: Any, context: Context) -> Iterator[Finding]:
+    """Times lie inside the clip, spans run forward; segments in one list neither overlap nor leave holes."""
+    end = context.clip.duration_s
+    for at, node in context.nodes:
+        for key, t in node.items():
+            if key.endswith("_s") and isinstance(t, (int, float)) and end and not 0 <= t <= end + SLACK_S:
+                yield Finding("time_outside", f"{at}/{key}", f"{t} s, but the clip ends at {end:.2f} s")
+        if "start_s" in node and "end_s" in node and node["end_s"] < node["start_s"]:
+            yield Finding("time_reversed", at, f"ends at {node['end_s']} s, before its start {node['start_s']} s")
+        for key, parts in node.items():
+            if isinstance(parts, list) and parts and all(isinstance(p, dict) and "start_s" in p for p in parts):
+                yield from _segments(f"{at}/{key}", parts, end)
+
+
+def _segments(at: str, parts: list[Json], end: float) -> Iterator[Finding]:
+    here = 0.0
+    for i, part in enumerate(parts):
+        start = part["start_s"]
+        if start < here - 0.1:
+            yield Finding("overlap", f"{at}/{i}", f"starts at {start} s, but the one before ends at {here} s")
+        elif start > here + HOLE_S:
+            yield Finding("hole", f"{at}/{i}", f"nothing is told from {here} s to {start} s")
+        here = max(here, float(part.get("end_s") or start))
+    if end and here < end - HOLE_S:
+        yield Finding("hole", f"{at}/{len(parts) - 1}", f"nothing is told from {here} s to {end:.2f} s, the end")
+
+
+def steps(value: Any, context: Context) -> Iterator[Finding]:
+    """Steps stand in the schema's order of kinds, none missing, none before all it follows from; ids are unique."""
+    for at, node in context.nodes:
+        for key, parts in node.items():
+            if not (isinstance(parts, list) and parts and all(isinstance(p, dict) for p in parts)):
+                continue
+            seen: set[str] = set()
+            for i, part in enumerate(parts):
+                if part.get("id") in seen:
+                    yield Finding("id_twice", f"{at}/{key}/{i}/id", f"'{part['id']}' is the id of another, too")
+                seen |= {part["id"]} if "id" in part else set()
+            if not all("step" in p for p in parts):
+                continue
+            kinds = context.pack.schema["properties"][key]["items"]["properties"]["step"].get("enum", [])
+            for i in range(1, len(parts)):
+                was, now = parts[i - 1]["step"], parts[i]["step"]
+                if kinds.index(now) < kinds.index(was):
+                    yield Finding("step_order", f"{at}/{key}/{i}", f"'{now}' comes after '{was}'")
+            for kind in kinds:
+                if kind not in {p["step"] for p in parts}:
+                    yield Finding("step_missing", f"{at}/{key}", f"no step '{kind}'")
+            ends = [float((p.get("evidence") or {}).get("end_s", 0)) for p in parts]
+            if ends[-1] < ends[0] - HOLE_S:
+                yield Finding(
+                    "step_order", f"{at}/{key}", "the last step rests on seconds before the first's", "warning"
+                )
+
+
+def told_time(value: Any, context: Context) -> Iterator[Finding]:
+    """A time in a text lies inside the clip, and that of the event or the alert near the labelled one."""
+    end, event = context.clip.duration_s, context.event or {}
+    for s in context.prose:
+        told = times(s.text)
+        for t in told:
+            if end and t.high > end + HOLE_S:
+                yield Finding(
+                    "time_outside", s.pointer, f"'{s.text[t.start : t.end]}', but the clip ends at {end:.2f} s"
+                )
+        r = read(context.lex, s.text)
+        basis = event.get("time_basis") != "onset"
+        happens = [*r.contact, *r.near, *(m for m in r.marks if m.kind == "peak")] if basis else []
+        anchors = [(m, event.get("event_s"), "event") for m in happens]
+        anchors += [(m, event.get("alert_s"), "alert") for m in r.marks if m.kind == "alert"]
+        for m, at, what in anchors:
+            near = [(_apart(t, m), t) for t in told if sentence(s.text, m) == sentence(s.text, t)]
+            if at is None or not near:
+                continue
+            far, t = min(near)
+            if far > 70 or any(_apart(t, o) < far for o, _, _ in anchors if o is not m):
+                continue
+            if not t.low - FAR_S <= at <= t.high + FAR_S:
+                said = f"'{m.text}' at {s.text[t.start : t.end].strip()}"
+                yield Finding("told_time", s.pointer, f"{said}, but the {what} is labelled at {at} s")
+        if context.event_s is not None and s.span and r.contact and s.span[1] < context.event_s - FAR_S:
+            note = f"'{r.contact[0].text}' in seconds that end at {s.span[1]}, but the event is at {context.event_s} s"
+            yield Finding("told_time", s.pointer, note)
+
+
+def _apart(t: Told, m: Mark) -> int:
+    return max(t.start - m.end, m.start - t.end, 0)
+
+
+# -- what is told against what is known --------------------------------------------------------------------------------
+def told_class(value: Any, context: Context) -> Iterator[Finding]:
+    """No text says another class than the resolved one, and none says a class where none is resolved."""
+    if context.clip.role == "pre_event":
+        return
+    for s in context.prose:
+        if s.owner.get("step") == "predict":
+            continue
+        before = context.event_s is not None and s.span is not None and s.span[1] <= context.event_s + 0.3
+        early = before or s.owner.get("step") in ("perceive", "relate")
+        clash = class_clash(read(context.lex, s.text), s.text, context.cls, early=early)
+        if clash:
+            rule, but = (
+                ("told_class", f"the event is {context.cls}")
+                if context.cls
+                else ("class_unresolved", "no class is resolved")
+            )
+            yield Finding(rule, s.pointer, f"'{clash[0].text}' says {clash[1]}, but {but}")
+
+
+def fields(value: Any, context: Context) -> Iterator[Finding]:
+    """A field that the event has, too (a conclusion is a class), holds what the event holds; so does the last step."""
+    for at, node in context.nodes:
+        for key, said in node.items():
+            name = "class" if key == "conclusion" else key
+            if (
+                name not in ("class", "ego_role", "partner")
+                or not isinstance(said, str)
+                or context.pack.name == "event"
+            ):
+                continue
+            holds = (context.event or {}).get(name)
+            if holds is None and name == "class":
+                yield Finding("class_unresolved", f"{at}/{key}", f"says {said}, but no class is resolved")
+            elif holds is not None and said != holds:
+                yield Finding("field", f"{at}/{key}", f"says {said}, but the event is {holds}")
+            steps_ = node.get("steps")
+            if key == "conclusion" and isinstance(steps_, list) and steps_ and isinstance(steps_[-1].get("text"), str):
+                text = steps_[-1]["text"]
+                clash = class_clash(read(context.lex, text), text, said)
+                if clash:
+                    note = f"the last step says {clash[1]} ('{clash[0].text}'), the conclusion {said}"
+                    yield Finding("conclusion", f"{at}/{key}", note)
+
+
+def told_who(value: Any, context: Context) -> Iterator[Finding]:
+    """Who runs into whom: a text gives the ego vehicle no other role, and the event no other partner."""
+    event, partner = context.event or {}, context.known("partner")
+    role = event.get("ego_role")
+    if context.cls in (None, "normal"):
+        return
+    for s in context.prose:
+        r = read(context.lex, s.text)
+        for m in (*r.contact, *r.near):
+            near = [x for x in r.marks if x.sentence == m.sentence]
+            told = _role(s.text, near, m)
+            if told and role in ("striking", "struck", "witness") and told != role:
+                soft = m.text.startswith(("collid", "near"))
+                where = sentence(s.text, m).strip()[:80]
+                note = f"'{where}' says {told}, but the ego vehicle is {role}"
+                yield Finding("told_role", s.pointer, note, "warning" if soft else "error")
+            others = [(x, v) for x in near for n, v in x.names if n == "partner" and gap(s.text, x, m) <= 7]
+            named = set().union(*(v for _, v in others))
+            if partner and named and partner not in named and role != "witness":
+                yield Finding("told_partner", s.pointer, f"'{others[0][0].text}', but the partner is {partner}")
+        for m in r.marks:
+            if (
+                m.kind == "watch"
+                and role in ("striking", "struck")
+                and not re.search(r"\bnot (just |merely |only )?a", s.text)
+            ):
+                yield Finding("told_role", s.pointer, f"'{m.text}', but the ego vehicle is {role}")
+
+
+def _role(text: str, near: list[Mark], m: Mark) -> str | None:
+    """striking or struck, where the sentence says so plainly: the subject and the object of a mark of contact."""
+    if NOUN.match(m.text) or m.kind == "near" or m.text.startswith(("touch", "escap")):
+        return None
+    actors = [x for x in near if x.kind == "ego" or any(n == "partner" for n, _ in x.names)]
+    left = [x for x in actors if x.end <= m.start]
+    right = [x for x in actors if x.start >= m.end and gap(text, m, x) <= 4 and x.clause == m.clause]
+    passive = re.search(
+        r"\b(is|was|are|were|be|been|being|gets?|got|getting)\s+(\w+\s+){0,2}$", text[: m.start].casefold()
+    )
+    if passive and m.text.endswith("ing"):
+        passive = re.search(r"\b(being|getting)\s+(\w+\s+)?$", text[: m.start].casefold())
+    if passive:
+        by = text[m.end :].casefold().lstrip().startswith("by ")
+        if left and left[-1].kind == "ego":
+            return "struck"
+        return "striking" if by and right and right[0].kind == "ego" else None
+    if left and left[-1].kind == "ego" and not (right and right[0].kind == "ego"):
+        return "striking"
+    return "struck" if right and right[0].kind == "ego" and not (left and left[-1].kind == "ego") else None
+
+
+def told_attribute(value: Any, context: Context) -> Iterator[Finding]:
+    """No text says other weather, light, road or place than the metadata, nor denies theirs ("no rain", "dry")."""
+    for s in context.prose:
+        clash = attribute_clash(read(context.lex, s.text), context)
+        if clash:
+            m, name, holds = clash
+            severity = "warning" if name == "scene" else "error"
+            yield Finding("told_attribute", s.pointer, f"'{m.text}', but the metadata says {name}: {holds}", severity)
+
+
+def citations(value: Any, context: Context) -> Iterator[Finding]:
+    """A cited field exists and holds something."""
+    have = {"event": context.event or {}, "attributes": context.attributes, "clip": {"duration_s": 1, "role": 1}}
+    for at, node in context.nodes:
+        kind, _, name = str(node.get("field", "")).partition(".")
+        if name and kind in have and have[kind].get(name) is None:
+            yield Finding("citation", f"{at}/field", f"cites {kind}.{name}, which holds nothing")
+
+
+def foresight(value: Any, context: Context) -> Iterator[Finding]:
+    """Before the event no text mentions the outcome; before anything can be seen, none mentions a hazard."""
+    if context.clip.role != "pre_event":
+        return
+    for s in context.said:
+        r = read(context.lex, s.text)
+        outcome = [*r.contact, *r.near, *r.spared, *r.normal]
+        hazard = [*r.trouble, *r.maybe] + [m for m in r.marks if m.kind in ("hazard", "evasive")]
+        if outcome:
+            yield Finding("outcome", s.pointer, f"'{outcome[0].text}' tells the outcome of a clip that ends before it")
+        elif hazard and context.clip.visible is False:
+            yield Finding("unseen_hazard", s.pointer, f"'{hazard[0].text}', but the clip ends before the alert")
+
+
+def media(value: Any, context: Context) -> Iterator[Finding]:
+    """The clip shows something: not black, not frozen, frames not doubled, for most of its length."""
+    end, seen = context.clip.duration_s, context.clip.measures
+    shares = {"black": seen.get("black_s", 0) / end, "frozen": seen.get("frozen_s", 0) / end} if end else {}
+    shares["duplicate frames"] = seen.get("duplicate_frames", 0)
+    for what, share in shares.items():
+        if share > 0.25:
+            yield Finding(
+                f"media_{what.split()[0]}",
+                "",
+                f"{share:.0%} of the clip: {what}",
+                "error" if share > 0.6 else "warning",
+            )
+
+
+RULES: tuple[Rule, ...] = (
+    *(spans, steps, told_time, told_class, fields, told_who, told_attribute, citations, foresight, media),
+    *(options, leaks, answers, form),
+)

@@ -9,13 +9,17 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import Any
 
-from curation.checks import Context, check_record, check_set
+from curation.check_set import check_set
+from curation.check_text import Context
+from curation.checks import check_record
 from curation.draft import current_drafts
-from curation.probe import probe_closed
+from curation.probe import probe_class, probe_closed
 from curation.recipe import Recipe
 from curation.store import Workspace, current_sources, decisions
 from curation.tasks import TaskPack, errors, items, load_packs
-from curation.types import Clip, Draft, Issue, Json, Label, Progress, Report
+from curation.types import PUBLISHED_BASES, Clip, Draft, Issue, Json, Label, Progress, Report
+
+CLASS = "the class, from what is asked"  # the probe's family for a whole question side
 
 
 def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Progress | None = None) -> Report:
@@ -23,7 +27,7 @@ def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Pr
     packs = load_packs(["event", *recipe["tasks"]], recipe.base)
     labels = ws.labels()
     drafts = sorted(current_drafts(ws, recipe, labels).values(), key=lambda d: (d.task, d.clip_id))[:limit]
-    events = {x.clip_id: x for x in labels if x.task == "event"}
+    events = {x.clip_id: x for x in labels if x.task == "event" and x.basis in PUBLISHED_BASES}
     clips, sources = {c.id: c for c in ws.read(Clip)}, current_sources(ws)
     groups = {row["clip_id"]: row["group"] for row in ws.read_view("groups")}
     values = {d.id: d.value for d in drafts}
@@ -38,13 +42,8 @@ def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Pr
             packs[draft.task], clip, label.value if label else None, sources[clip.source_id].attributes, parents
         )
         found += record_issues(draft, context)
-    found += check_set(drafts, packs, groups)
-    probes = [
-        row
-        for task in recipe["tasks"]
-        if task in packs
-        for row in probe(packs[task], drafts, events, groups, recipe.seed)
-    ]
+    found += check_set(drafts, packs, {clip: x.value["class"] for clip, x in events.items()})
+    probes = [row for task in recipe["tasks"] if task in packs for row in probe(packs[task], drafts, events, groups)]
     ws.write_view("issues", found)
     ws.write_view("probe", probes)
     return _report(ws, recipe, drafts, found, probes)
@@ -61,9 +60,7 @@ def record_issues(draft: Draft, context: Context) -> list[Issue]:
     ]
 
 
-def probe(
-    pack: TaskPack, drafts: list[Draft], events: dict[str, Label], groups: dict[str, str], seed: int
-) -> list[Json]:
+def probe(pack: TaskPack, drafts: list[Draft], events: dict[str, Label], groups: dict[str, str]) -> list[Json]:
     """One row per family of closed questions of a task, and one for the whole; free texts: can the class be told?"""
     own = [d for d in drafts if d.task == pack.name and d.clip_id in groups]
     questions = [q for d in own for q in closed_questions(pack, d, groups[d.clip_id])]
@@ -72,7 +69,20 @@ def probe(
         result = probe_closed(questions, seeds=2, replicates=400)
         families = {"all": result, **result["by_family"]}
         rows = [_probe_row(pack.name, family, r) for family, r in families.items()]
+    asked = [(d.clip_id, side) for d in own if d.clip_id in events for side in question_sides(pack, d)]
+    if len({side for _, side in asked}) > 1:
+        classes = [events[clip].value["class"] for clip, _ in asked]
+        result = probe_class(
+            [side for _, side in asked], classes, [groups[c] for c, _ in asked], seeds=2, replicates=400
+        )
+        rows.append(_probe_row(pack.name, CLASS, {"chance": None, "interval": None, **result}))
     return rows
+
+
+def question_sides(pack: TaskPack, draft: Draft) -> list[str]:
+    """What a draft asks, one text an item: the question with its options, in an order that says nothing of the answer."""
+    asked = [i for _, i in items(pack, draft.value) if isinstance(i.get("question"), str)]
+    return [" | ".join([i["question"], *sorted(i.get("options") or ())]) for i in asked]
 
 
 def closed_questions(pack: TaskPack, draft: Draft, group: str) -> list[Json]:
@@ -108,7 +118,7 @@ def _report(ws: Workspace, recipe: Recipe, drafts: list[Draft], found: list[Issu
         for where, n in counts.most_common()
     ]
     for row in probes:
-        if row["family"] == "all" or row["verdict"] == "leaks":
+        if row["family"] in ("all", CLASS) or row["verdict"] == "leaks":
             notes.append(_sentence(row))
     severities: Any = Counter(i.severity for i in open_)
     grave = {"error": ("error",), "warning": ("error", "warning"), "never": ()}[recipe["validate"]["fail_on"]]
@@ -118,7 +128,7 @@ def _report(ws: Workspace, recipe: Recipe, drafts: list[Draft], found: list[Issu
 
 def _sentence(row: Json) -> str:
     score, what = row["accuracy"], f"text prior, {row['task']} {row['family']}"
-    if score["value"] is None:
+    if score["value"] is None or row["chance"] is None:
         return f"{what}: not shown ({row['because']})"
     span = f"{score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"
     return f"{what}: {span} without the video, chance {row['chance']:.3f}, n {row['n']}: {row['verdict']}"

@@ -1,0 +1,113 @@
+"""The rules for any text: refusals, echoes, placeholders, markup, language, and what no dashcam shows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache, lru_cache
+from typing import Any
+
+from curation.check_text import Context, Finding
+from curation.tasks import TaskPack
+
+VERB = "(?:view|watch|access|assist|help|process|provide|analy[sz]e|describe|determine|comply|fulfil|play|open|answer)"
+MEDIA = "(?:video|frames?|images?|clip|footage)"
+REFUSAL = rf"""\bas an ai\b|\b(?:language|vision) model\b|\bi(?:['’]m| am) (?:sorry|unable|afraid|not able)|\bsorry,
+|\bapologi[sz]e\b|\bi (?:must decline|(?:cannot|can ?not|(?:ca|wo|do)n['’]?t|(?:do|will|could) not) (?:\w+ ){{0,2}}?
+(?:{VERB}|have (?:access|enough)|see (?:the|any) {MEDIA}))|\b(?:unable to|cannot|not able to|not possible to) {VERB}
+|\bno {MEDIA} (?:was|were|is|are|has been|have been) (?:provided|attached|given|available|supplied)"""
+ECHO = r"""^\W*(?:sure|certainly|of course|okay|absolutely|great question)\b\W
+|\bhere(?:['’]s| is| are) (?:the|an?|my|your)\b.{0,40}
+(?::|caption|description|summary|answer|question|json)|\bas (?:requested|instructed|per (?:the|your) (?:prompt|request))
+|\bthe (?:user|prompt|schema|json|system message)\b|\bjson (?:object|schema)|\byou are (?:an?|given)\b
+|\byour (?:task|caption|answer|job)\b|\blet me know if|\bi hope this
+|\b(?:provided|given|supplied) (?:metadata|frames|images|input)\b"""
+HOLDER = r"""\b(?:todo|tbd|tba|fixme|xxx+|lorem ipsum|placeholder|n/a|nan|undefined|null)\b|\{[^{}]{0,40}\}
+|\[[^\]\d][^\]]{0,40}\]
+|<[^<>\d]{1,40}>|\$\{?\w+|%s|%\(\w|_{3,}|\?{3,}|\binsert (?:\w+ ){1,4}here\b|^\W*(?:none|string|text|example)?\W*$"""
+MARKUP = r"""^\s*(?:#{1,6}\s|[-*+•]\s|>\s|```)|^\s*\d+[.)]\s.*\n|\*\*\S|(?<!\w)__\w|`|\]\(|\|\s*-{3}|</?[a-z]+[ >/]
+|(?<!\w)\*\w[^*]*\*|\\n|&[a-z]+;"""
+PLATE = r"""\b(?:plates?|registration|tag|licen[cs]e)\b(?:\W+\w+){0,4}?\W+(?=[A-Z0-9-]*\d)
+[A-Z0-9]{2,}(?:[- ][A-Z0-9]+)*\b
+|\b(?!I|US|SR|CR|RT|HWY|ISO)[A-Z]{1,3}[- ]?\d{2,4}[- ][A-Z]{1,3}\b|\b(?!US|SR|CR|RT|ISO)[A-Z]{2,3}[- ]\d{3,5}\b
+|\b[A-Z]{1,2}-[A-Z]{1,2}[- ]\d{1,4}\b"""
+PERSON = r"""\b(?:Mr|Mrs|Ms|Miss|Dr|Officer|Sgt|Professor)\.? [A-Z][a-z]+
+|\b(?:named|called|name is|name was|identified as|known as) [A-Z][a-z]+"""
+NAME = r"(?<=[a-z,] )[A-Z][a-z]{2,}(?: [A-Z][a-z]+)*|^[A-Z][a-z]+ [A-Z][a-z]+\b"
+DAYS = """Monday Tuesday Wednesday Thursday Friday Saturday Sunday January February March April May June July August
+    September October November December Jersey English Ego Vehicle"""
+PLAIN = set(DAYS.split())
+
+
+def _compile(lines: str, flags: int = 0) -> re.Pattern[str]:
+    return re.compile(lines.replace("\n", ""), flags)
+
+
+PATTERNS = [  # (rule, severity, shortest text it is tried on, expression, what is wrong)
+    ("refusal", "error", 12, _compile(REFUSAL, re.I), "the author refuses"),
+    ("prompt_echo", "error", 5, _compile(ECHO, re.I), "speaks to or of whoever asked"),
+    ("placeholder", "error", 0, _compile(HOLDER, re.I), "was never filled in"),
+    ("markup", "warning", 0, _compile(MARKUP, re.I | re.M), "markup in a plain text"),
+    ("plate", "error", 5, _compile(PLATE), "reads like a number plate"),
+    ("person", "error", 8, _compile(PERSON), "names somebody"),
+    ("name", "warning", 8, re.compile(NAME), "reads like the name of a person, make or place"),
+]
+TENS = r"(?:twen|thir|for|fif|six|seven|eigh|nine)ty(?:[- ]\w+)?|ten|fifteen|hundred|two|three|four|five|six|eight"
+UNITS = (
+    r"km/?h|kmh|kph|mph|m/s|kmph|knots|kilomet(?:er|re)s?|miles?|m|met(?:er|re)s?|ft|feet|foot|yards?|cm|inch(?:es)?"
+)
+NUMBER = re.compile(rf"\b(\d+(?:[.,]\d+)?|{TENS})[ -]?(?:{UNITS})\b(?! (?:sign|limit|zone))", re.I)
+OTHERS = """der das und ist nicht ein eine einem einer auf mit dem von wird fährt auto straße zu sich bei le les des du
+    un une est dans avec sur pour qui pas et el los las una con por para que se del está il lo gli di della che non è
+    nel sul om os uma não em na het een voor niet wordt på och är det som att jest się nie ve bir bu araç ile"""
+OURS = "the a an is are of in on at and to with by from it its as this that no not there ahead into"
+FOREIGN, ENGLISH = set(OTHERS.split()), set(OURS.split())
+
+
+def form(value: Any, context: Context) -> Iterator[Finding]:
+    """No refusals, prompt echoes, placeholders, markup, number plates, names; English, as the prompts ask.
+
+    Numbers with units of speed and length are errors unless the metadata has the number: a picture does not show them.
+    """
+    had = " ".join(str(v) for v in context.attributes.values()).casefold()
+    for s in context.said:
+        for rule, severity, message, number in faults(context.pack, s.text):
+            if not (number and number in had):
+                yield Finding(rule, s.pointer, message, severity)
+
+
+@lru_cache(maxsize=1 << 16)
+def faults(pack: TaskPack, text: str) -> tuple[tuple[str, str, str, str], ...]:
+    """(rule, severity, message, number) of a text by itself."""
+    found = []
+    for rule, severity, least, pattern, why in PATTERNS:
+        m = pattern.search(text) if len(text) >= least else None
+        if m and not (rule == "name" and set(m.group().split()) & PLAIN):
+            found.append((rule, severity, f"'{m.group().strip()[:50]}': {why}", ""))
+    said = re.findall(r"\w+", text.casefold())
+    for eight in zip(*(said[i:] for i in range(8)), strict=False):
+        if eight in _asked(pack):
+            found.append(("prompt_echo", "error", f"'{' '.join(eight)}' stands in the prompt word for word", ""))
+            break
+    if m := NUMBER.search(text):
+        found.append(("number", "error", f"'{m.group()}' cannot be read off a dashcam's picture", m[1].casefold()))
+    if other := _foreign(text, said):
+        found.append(("language", "error", other, ""))
+    return tuple(found)
+
+
+@cache
+def _asked(pack: TaskPack) -> frozenset[tuple[str, ...]]:
+    said = re.findall(r"\w+", re.sub(r"\{\{.*?\}\}", " . ", pack.prompt).casefold())
+    return frozenset(zip(*(said[i:] for i in range(8)), strict=False))
+
+
+def _foreign(text: str, said: list[str]) -> str | None:
+    """Most letters are Latin, and there are no more function words of other languages than English ones."""
+    letters = [c for c in text if c.isalpha()] if not text.isascii() else []
+    if sum(ord(c) > 0x24F for c in letters) * 5 > len(letters) > 0:
+        return "not in Latin letters"
+    foreign = sum(w in FOREIGN for w in said) + (sum(ord(c) > 0x7F for c in letters) > 1)
+    if foreign >= 2 and foreign > sum(w in ENGLISH for w in said):
+        return "not in English, by its function words"
+    return None

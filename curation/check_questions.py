@@ -1,0 +1,210 @@
+"""The rules for questions with options: what is offered, what the question gives away, whether the answer is right."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+from curation.check_text import HYPOTHETICAL, Context, Finding, Reading, class_clash, read, times
+from curation.tasks import TaskPack, words
+
+FAR_S = 1.0
+ABOVE = re.compile(
+    r"\b(all|none|both|any|neither|each) (of )?(the |these |those )?(above|these|those|options|answers|others)\b"
+    r"|^(all|both) of them$|\b[a-d] (and|or) [a-d]\b",
+    re.I,
+)
+WH = re.compile(r"^\W*((in|at|by|with|to) )?(what|who|whom|whose|why|when|where|how|which|describe|explain)\b", re.I)
+GIVEN = re.compile(
+    r"\b(?:the|this|that|its) (?:\w+ )?(?:collision|crash|accident|impact|near[- ]?(?:miss|crash)|close call)\b",
+    re.I,
+)
+OPENED = re.compile(r"\bif (?:there|any|one|it|at all|so)\b|\bor not\b", re.I)
+FILLER = frozenset(
+    [
+        "a",
+        "an",
+        "the",
+        "it",
+        "is",
+        "are",
+        "was",
+        "there",
+        "in",
+        "on",
+        "at",
+        "of",
+        "to",
+        "by",
+        "with",
+        "some",
+        "this",
+        "that",
+    ]
+)
+
+
+@cache
+def _same(pack: TaskPack) -> dict[str, str]:
+    """Single words that mean the same to the ontology, each with its value; names earlier in the ontology win."""
+    found: dict[str, str] = {}
+    for by in words(pack).values():
+        for word, v in by.items():
+            if " " not in word and v:
+                found.setdefault(word, v)
+    return found
+
+
+def meaning(pack: TaskPack, option: str) -> tuple[str, ...]:
+    """An option without case, punctuation, articles and plural, synonyms by their value: equal ones are one answer."""
+    low = [w for w in re.findall(r"[\w.]+", option.casefold().replace("_", " ").rstrip(". ")) if w not in FILLER]
+    bare = [w for w in low if w not in ("weather", "conditions", "sky")] or low
+    stems = [w[:-1] if len(w) > 3 and w.endswith("s") and not w.endswith("ss") else w for w in bare]
+    return tuple(_same(pack).get(w, _same(pack).get(s, s)) for w, s in zip(bare, stems, strict=True))
+
+
+def _bare(text: str) -> str:
+    return " " + " ".join(w for w in re.findall(r"[\w.]+", text.casefold().rstrip("?. ")) if w not in FILLER) + " "
+
+
+def options(value: Any, context: Context) -> Iterator[Finding]:
+    """The answer is one of the options, the options differ in meaning, and none is about the others."""
+    for at, item in context.nodes:
+        offered, answer = item.get("options"), item.get("answer")
+        if not isinstance(offered, list) or not offered or not isinstance(answer, str):
+            continue
+        if answer not in offered:
+            yield Finding("answer_not_offered", f"{at}/answer", f"'{answer}' is none of the options")
+        mean = [meaning(context.pack, o) for o in offered]
+        right = meaning(context.pack, answer)
+        for i, m in enumerate(mean):
+            if m in mean[:i] and m != right:
+                yield Finding("options_alike", f"{at}/options/{i}", f"'{offered[i]}' says what another option says")
+            either = {"or", "either"} & set(m) and set(right) < set(m)
+            if offered[i] != answer and answer in offered and (m == right or either):
+                yield Finding("two_right", f"{at}/options/{i}", f"'{offered[i]}' is as right as the answer '{answer}'")
+            if ABOVE.search(offered[i]):
+                yield Finding("options_above", f"{at}/options/{i}", f"'{offered[i]}' is about the other options")
+
+
+def leaks(value: Any, context: Context) -> Iterator[Finding]:
+    """No question holds its answer, or takes for granted what happens."""
+    for at, item in context.nodes:
+        question, answer = item.get("question"), item.get("answer")
+        if not isinstance(question, str) or not isinstance(answer, str):
+            continue
+        asked, r = _bare(question), read(context.lex, question)
+        held = [o for o in {answer, *(item.get("options") or ())} if _bare(o) in asked]
+        if held == [answer] and answer.casefold() not in ("yes", "no"):
+            yield Finding("question_tells_answer", f"{at}/question", f"the question holds the answer '{answer}'")
+        given, taken = GIVEN.search(question), [*r.contact, *r.near] if WH.match(question) else []
+        if (given or taken) and not OPENED.search(question) and not HYPOTHETICAL.search(question):
+            what = given.group() if given else taken[0].text
+            yield Finding(
+                "question_tells_class",
+                f"{at}/question",
+                f"'{what}' takes the event for granted; ask whether, or add 'if any'",
+            )
+
+
+def answers(value: Any, context: Context) -> Iterator[Finding]:
+    """A chosen answer fits the event and the metadata: by its options' name in the ontology, a yes or no, a time."""
+    for at, item in context.nodes:
+        question, answer, offered = item.get("question"), item.get("answer"), item.get("options") or []
+        if not isinstance(question, str) or answer not in offered or item.get("answerable") is False:
+            continue
+        why = _answer_clash(question, str(answer), offered, context)
+        if why:
+            yield Finding("answer_wrong", f"{at}/answer", why)
+
+
+def _answer_clash(question: str, answer: str, offered: list[str], context: Context) -> str | None:
+    r, told = read(context.lex, question), read(context.lex, answer)
+    early = context.clip.role == "pre_event"
+    if answer in ("yes", "no"):
+        clash = None if r.contact or r.near or r.trouble else _yes_no_clash(r, answer == "yes", context)
+        if clash:
+            return f"'{answer}', but the metadata says {clash}"
+        whose = {v for m in r.marks for n, vs in m.names if n == "partner" for v in vs}
+        plain = not WH.match(question) and not HYPOTHETICAL.search(question) and not r.values and not whose
+        if early or not plain or context.cls is None or (context.event or {}).get("ego_role") == "witness":
+            return None
+        says = {"collision": r.contact, "near_collision": r.near}
+        for cls, marks in says.items():
+            if marks and not (cls == "collision" and r.near) and (answer == "yes") != (context.cls == cls):
+                return f"'{answer}' to '{marks[0].text}', but the event is {context.cls}"
+        return None
+    for name, by in (
+        (n, _spoken(context.pack, n)) for n in ("weather", "light", "road", "scene", "partner", "cause", "class")
+    ):
+        mine, holds = by.get(answer.casefold()), context.known(name)
+        if mine and holds and mine != holds and sum(o.casefold() in by for o in offered) > 1:
+            pairs = context.lex.together.get(name, ())
+            if frozenset((mine, holds)) not in pairs and not (
+                name == "scene" and _spoken(context.pack, "road").get(answer.casefold())
+            ):
+                return f"'{answer}', but {name} is {holds}"
+    if early or context.cls is None:
+        return None
+    if len(told.marks) and not HYPOTHETICAL.search(f"{question} {answer}") and not told.spared:
+        clash2 = class_clash(told, answer, context.cls)
+        if clash2 and clash2[1] != "no contact":
+            return f"'{answer}' says {clash2[1]}, but the event is {context.cls}"
+    return _time_clash(question, answer, offered, context)
+
+
+def _yes_no_clash(r: Reading, yes: bool, context: Context) -> str | None:
+    """A question about values ("rain or snow?") is answered yes if one of them holds; what it denies must not."""
+    for name in sorted({n for m, _ in r.values for n, _ in m.names if n != "partner"}):
+        asked = {v for m, said in r.values if said for n, vs in m.names if n == name for v in vs}
+        holds = context.known(name)
+        together = context.lex.together[name]
+        loosely = yes and any(frozenset((holds, v)) in together for v in asked)
+        if holds and asked and (holds in asked) != yes and not loosely:
+            return f"{name}: {holds}"
+    return None
+
+
+@cache
+def _spoken(pack: TaskPack, name: str) -> dict[str, str]:
+    phrases = pack.ontology.get(name, {}).get("x-phrases", {})
+    return words(pack).get(name, {}) | {p.casefold(): v for v, p in phrases.items()}
+
+
+PART = re.compile(r"\b(first|second|third|fourth|last|final|middle) (half|third|quarter)\b", re.I)
+NEVER = re.compile(r"\b(at no (time|point)|never|not at all|no such moment|does not happen)\b", re.I)
+
+
+def _time_clash(question: str, answer: str, offered: list[str], context: Context) -> str | None:
+    """A chosen time against the labelled one; the question says whether of the alert or of the event."""
+    event, end = context.event or {}, context.clip.duration_s
+    told = [(t.low, t.high) for t in times(answer)]
+    for part in PART.finditer(answer):
+        n = {"half": 2, "third": 3, "quarter": 4}[part[2].casefold()]
+        place = part[1].casefold()
+        i = (
+            n - 1
+            if place in ("last", "final")
+            else n // 2
+            if place == "middle"
+            else ["first", "second", "third", "fourth"].index(place)
+        )
+        told.append((end * i / n, end * (i + 1) / n))
+    alert = re.search(r"\b(first|begin\w*|start\w*|earliest|become\w*|notice\w*|sign)\b", question, re.I)
+    at = event.get("alert_s" if alert else "event_s")
+    if sum(bool(PART.search(o) or NEVER.search(o) or list(times(o))) for o in offered) < 2:
+        return None
+    if context.cls == "normal" and told:
+        return f"'{answer}', but nothing happens in the clip"
+    if context.cls in ("collision", "near_collision") and NEVER.search(answer) and event.get("ego_role") != "witness":
+        return f"'{answer}', but the event is {context.cls}"
+    if (
+        told
+        and at is not None
+        and event.get("time_basis") != "onset"
+        and not told[0][0] - FAR_S <= at <= told[0][1] + FAR_S
+    ):
+        return f"'{answer}', but the label says {at} s"
+    return None

@@ -1,0 +1,409 @@
+"""What a text says: which classes, of whom, of what conditions, at what time; for the rules of `curation.checks`.
+
+One pass of one regular expression finds the marks: the ontology's cues and values, and English words that turn them
+(no, almost, would, avoids, if). What a mark means is decided within its clause. Nothing here is a parser: in doubt a
+mark says "maybe", which no rule takes for an assertion.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
+from typing import Any, NamedTuple
+
+from curation.tasks import TaskPack, canonical, words
+from curation.types import Clip, Json
+
+TURNS = {
+    "neg": r"no|not|\w+n['’]t|cannot|never|without|neither|nor|none|nobody|nothing|no one|lacks?|lack of|absence of|"
+    r"free of|rather than|instead of|fail(?:s|ed|ing)?(?: to)?|unable to|too late to|far from",
+    "hyp": r"would|could|might|may|should|will|possib\w*|potential\w*|likel\w*|unlikely|inevitabl\w*|unavoidabl\w*|"
+    r"about to|going to|before|until|suppos\w*|fear\w*|expect\w*|earlier|previous|prior|"
+    r"old|tr(?:y|ies|ying) to|bound to",
+    "if": r"if|unless|whether|had (?:nobody|anyone|they|everybody)|in case|as though",
+    "stop": r"[.!?](?=\s|$)|[;\n]|,|:|—|–|but|and|yet|while|then|so",
+}
+EARLY = re.compile(
+    r"\b(so far|yet|at first|initial\w*|until|up to (here|now|this)|still|begin\w*|starts?|before|early on|first)\b"
+)
+NOUN = re.compile(r"(collision|contact|crash$|crashes$|impact|accident|wreck|pile|fender)")
+THIRD = re.compile(r"\w+s$")  # "hits" is not what "does not" before it turns
+HYPOTHETICAL = re.compile(r"\b(would|could|had|might|reaction|reacted|without|hypothetical\w*)\b", re.I)
+
+
+class Mark(NamedTuple):
+    """A word that matters: its kind, where it stands, its sentence and clause, and the values it names."""
+
+    kind: str
+    text: str
+    start: int
+    end: int
+    sentence: int
+    clause: int
+    names: tuple[tuple[str, frozenset[str]], ...] = ()
+
+
+class Reading(NamedTuple):
+    """What a text says, as marks. contact, near, normal: it happens; spared: there is no contact; quiet: no evasive act
+    is needed; conflict, danger: asserted ones; maybe: contact that could be; values: (mark, asserted or denied)."""
+
+    marks: tuple[Mark, ...]
+    contact: tuple[Mark, ...]
+    near: tuple[Mark, ...]
+    spared: tuple[Mark, ...]
+    normal: tuple[Mark, ...]
+    quiet: tuple[Mark, ...]
+    trouble: tuple[Mark, ...]
+    maybe: tuple[Mark, ...]
+    values: tuple[tuple[Mark, bool], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Lexicon:
+    """The words of a pack's ontology as one expression. `together`: by name, the pairs that may be said of one clip."""
+
+    pattern: re.Pattern[str]
+    kinds: frozenset[str]
+    values: dict[str, tuple[tuple[str, frozenset[str]], ...]]
+    weak: dict[str, tuple[str, ...]]
+    together: dict[str, frozenset[frozenset[str]]]
+
+
+@cache
+def lexicon(pack: TaskPack) -> Lexicon:
+    """The lexicon of a pack's ontology; an ontology without `cues` and `x-together` gives one that finds little."""
+    values: dict[str, dict[str, set[str]]] = {}
+    weak: dict[str, tuple[str, ...]] = {}
+    together = {}
+    held = {name: node for name, node in pack.ontology.items() if "x-together" in node}
+    for name, node in held.items():
+        others = {
+            v for n, o in held.items() if n != name and len(o["enum"]) < len(node["enum"]) for v in o["enum"] if v
+        }
+        said = {w: {v} for w, v in words(pack)[name].items()} | {w: set(v) for w, v in node.get("x-means", {}).items()}
+        for word, meant in said.items():
+            if not meant & others:
+                values.setdefault(word, {}).setdefault(name, set()).update(meant)
+        weak |= {w: tuple(node["x-frame"]) for w in node.get("x-weak", ())}
+        together[name] = frozenset(frozenset(pair) for pair in node["x-together"])
+    cues = pack.ontology.get("cues", {}).get("x-cues", {})
+    parts = [(k, "|".join(v)) for k, v in cues.items()]
+    parts += [(k, TURNS[k]) for k in ("neg", "hyp", "if")]
+    if values:
+        spelled = sorted(values, key=lambda w: (-len(w), w))
+        tail = r"(?:s|es|y|ed|ing|fall|drops?|storms?|['’]s)?"
+        parts.append(("value", "(?:" + "|".join(re.escape(w).replace(r"\ ", "[ -]") for w in spelled) + ")" + tail))
+    whole = "|".join(f"(?P<{k}>(?<!\\w)(?:{p})(?!\\w))" for k, p in parts)
+    stops = "|".join(f"(?<!\\w){w}(?!\\w)" if w.isalpha() else w for w in TURNS["stop"].split("|"))
+    pattern = re.compile(f"{whole}|(?P<stop>{stops})")
+    frozen = {w: tuple((n, frozenset(v)) for n, v in by.items()) for w, by in values.items()}
+    return Lexicon(pattern, frozenset(k for k, _ in parts), frozen, weak, together)
+
+
+def _named(lex: Lexicon, word: str) -> tuple[str, tuple[tuple[str, frozenset[str]], ...]]:
+    word = word.replace("-", " ")
+    for known in (word, *(word[:-n] for n in range(1, 7))):
+        if known in lex.values:
+            return known, lex.values[known]
+    return word, ()
+
+
+def marks(lex: Lexicon, text: str) -> tuple[Mark, ...]:
+    """The marks of a text in order, stops included."""
+    low, found, sentence, clause = text.casefold(), [], 0, 0
+    if len(low) != len(text):
+        low = text.lower() if len(text.lower()) == len(text) else text
+    for m in lex.pattern.finditer(low):
+        kind, word = str(m.lastgroup), m.group()
+        names: tuple[tuple[str, frozenset[str]], ...] = ()
+        if kind == "stop":
+            clause += 1
+            sentence += word in ".!?;\n"
+            continue
+        if kind == "value":
+            known, names = _named(lex, word)
+            if known in lex.weak:
+                around = re.findall(r"\w+", low[: m.start()])[-2:] + re.findall(r"\w+", low[m.end() :])[:2]
+                if not set(around) & set(lex.weak[known]):
+                    continue
+        found.append(Mark(kind, word, m.start(), m.end(), sentence, clause, names))
+    return tuple(found)
+
+
+def gap(text: str, a: Mark, b: Mark) -> int:
+    """How many words stand between two marks."""
+    left, right = (a, b) if a.start <= b.start else (b, a)
+    return len(text[left.end : right.start].split())
+
+
+def turned(text: str, found: tuple[Mark, ...], i: int) -> str:
+    """yes, no, near or maybe: what the words around mark `i` make of it."""
+    m = found[i]
+    noun, third = bool(NOUN.match(m.text)), bool(THIRD.match(m.text.split()[0]))
+    governed = noun or m.text.split()[0].endswith("ing") or text[: m.start].casefold().endswith(("being ", "getting "))
+    if any(x.kind == "if" and x.sentence == m.sentence for x in found):
+        return "maybe"
+    left = [x for x in found[:i] if x.clause == m.clause]
+    right = [x for x in found[i + 1 :] if x.clause == m.clause]
+    for x in reversed(left):
+        far = gap(text, x, m)
+        if x.kind == "avoid" and far <= 5 and governed:
+            failed = [y for y in left if y.kind == "neg" and y.start < x.start]
+            if failed and failed[-1].text.startswith(("no", "never")):  # "nobody brakes to avoid a collision"
+                return "maybe" if failed[-1].text != "not" else "yes"
+            return "yes" if failed and gap(text, failed[-1], x) <= 3 else "near"
+        if x.kind == "almost" and far <= 3:
+            return "near"
+        if x.kind in ("hyp", "danger") and far <= 7:
+            return "maybe"
+        other = third and not noun and x.text.endswith(("not", "n't", "n’t"))  # "does not brake, hits"
+        if x.kind == "neg" and far <= 6 and not other:
+            return "no"
+    for x in right:
+        far = gap(text, m, x)
+        if x.kind == "avoid" and noun and far <= (12 if x.text.endswith("ed") else 3):
+            return "near"
+        if x.kind in ("hyp", "danger") and far <= (4 if noun else 0):
+            return "maybe"
+        if x.kind == "neg" and noun and far <= 2:
+            return "no"
+    return "yes"
+
+
+@lru_cache(maxsize=1 << 16)
+def read(lex: Lexicon, text: str) -> Reading:
+    """What `text` says. Kept, because options, questions and template sentences come again and again."""
+    found = marks(lex, text)
+    out: dict[str, list[Any]] = {k: [] for k in Reading._fields[1:]}
+    for i, m in enumerate(found):
+        if m.kind == "contact":
+            say = turned(text, found, i)
+            out[{"yes": "contact", "no": "spared", "near": "near", "maybe": "maybe"}[say]].append(m)
+        elif m.kind in ("near", "normal", "evasive", "conflict", "danger", "watch", "value"):
+            say = turned(text, found, i)
+            if m.kind in ("near", "normal") and say in ("yes", "near"):
+                out[m.kind].append(m)
+            elif m.kind == "evasive" and say == "no":
+                out["quiet"].append(m)
+            elif m.kind in ("conflict", "danger"):
+                out["normal" if say == "no" else "trouble"].append(m)
+            elif m.kind == "value" and say in ("yes", "no", "near"):
+                out["values"].append((m, say != "no"))
+        elif m.kind == "avoid" and m.text.startswith(("miss", "dodg", "escap")) and turned(text, found, i) == "near":
+            out["near"].append(m)
+    return Reading(found, **{k: tuple(v) for k, v in out.items()})
+
+
+# -- times -----------------------------------------------------------------------------------------------------------
+NUMBERS = {
+    w: i
+    for i, w in enumerate(
+        ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+    )
+}
+_N = rf"(?:\d+(?:\.\d+)?|{'|'.join(NUMBERS)})"
+TIME = re.compile(
+    rf"(?:\b(?:second|t\s*[=≈~])\s*(?P<a>{_N})\b|(?P<lead>\b[a-z]+|[~@(])?\s*\b(?P<b>{_N})"
+    rf"(?:\s*(?:-|–|to|and)\s*(?P<c>{_N}))?"
+    rf"(?P<unit>\s?s\b|[ -]sec\b|[ -]secs\b|[ -]seconds?\b)|\b(?P<min>\d{{1,2}}):(?P<sec>[0-5]\d(?:\.\d+)?)\b)"
+    rf"(?P<tail>\W{{0,2}}\w+)?",
+    re.I,
+)
+LENGTHS = {
+    "for",
+    "within",
+    "lasts",
+    "lasting",
+    "of",
+    "than",
+    "in",
+    "over",
+    "takes",
+    "another",
+    "every",
+    "last",
+    "first",
+}
+AFTER = {
+    "later",
+    "before",
+    "after",
+    "long",
+    "of",
+    "ahead",
+    "earlier",
+    "to",
+    "prior",
+    "apart",
+    "gap",
+    "duration",
+    "clip",
+}
+
+
+class Told(NamedTuple):
+    """A time, or a range of times, that a text names; seconds."""
+
+    low: float
+    high: float
+    start: int
+    end: int
+
+
+@lru_cache(maxsize=1 << 16)
+def times(text: str) -> tuple[Told, ...]:
+    """The points in time that a text names; lengths ("for 3 s", "2 seconds later") are none."""
+    return tuple(_times(text))
+
+
+def _times(text: str) -> Iterator[Told]:
+    for m in TIME.finditer(text):
+        tail = (m["tail"] or "").strip(" -,.)(").casefold()
+        if m["min"]:
+            at = int(m["min"]) * 60 + float(m["sec"])
+            yield Told(at, at, m.start(), m.end("sec"))
+        elif m["a"]:
+            yield Told(_number(m["a"]), _number(m["a"]), m.start(), m.end("a"))
+        elif (m["lead"] or "").casefold() not in LENGTHS and tail not in AFTER:
+            low = _number(m["b"])
+            yield Told(low, _number(m["c"]) if m["c"] else low, m.start("b"), m.end("unit"))
+
+
+def _number(word: str) -> float:
+    return float(NUMBERS.get(word.casefold(), -1)) if word[0].isalpha() else float(word)
+
+
+# -- the texts of a value --------------------------------------------------------------------------------------------
+class Said(NamedTuple):
+    """A text in a value: its pointer, the object it stands in, and the seconds that object speaks of."""
+
+    pointer: str
+    text: str
+    key: str
+    owner: Json
+    span: tuple[float, float] | None
+
+
+def texts(schema: Json, value: Any, at: str = "", key: str = "", owner: Json | None = None,
+          span: tuple[float, float] | None = None) -> Iterator[Said]:  # fmt: skip
+    """The free texts of a value: strings whose schema has neither enum nor pattern."""
+    if isinstance(value, str):
+        if not {"enum", "pattern", "const"} & set(schema):
+            yield Said(at, value, key, owner or {}, span)
+    elif isinstance(value, list):
+        for i, child in enumerate(value):
+            yield from texts(schema.get("items", {}), child, f"{at}/{i}", key, owner, span)
+    elif isinstance(value, dict):
+        where = value.get("evidence") or value
+        if isinstance(where, dict) and "start_s" in where and "end_s" in where:
+            span = (where["start_s"], where["end_s"])
+        for name, child in value.items():
+            yield from texts(schema.get("properties", {}).get(name, {}), child, f"{at}/{name}", name, value, span)
+
+
+def objects(value: Any, at: str = "") -> Iterator[tuple[str, Json]]:
+    if isinstance(value, dict):
+        yield at, value
+    pairs: Any = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in pairs:
+        if isinstance(child, (dict, list)):
+            yield from objects(child, f"{at}/{key}")
+
+
+# -- what a rule sees, and says -----------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Context:
+    """What a rule may hold a value against: its pack, its clip, the resolved event (None if none), the metadata of
+    the source, and the values of the drafts it was written from, by draft id. `said` and `nodes`: the value's texts
+    and its objects."""
+
+    pack: TaskPack
+    clip: Clip
+    event: Json | None
+    attributes: Json
+    parents: dict[str, Any]
+    said: tuple[Said, ...] = field(default=(), repr=False)
+    nodes: tuple[tuple[str, Json], ...] = field(default=(), repr=False)
+
+    @property
+    def cls(self) -> str | None:
+        return (self.event or {}).get("class")
+
+    @property
+    def event_s(self) -> float | None:
+        return (self.event or {}).get("event_s")
+
+    @property
+    def lex(self) -> Lexicon:
+        return lexicon(self.pack)
+
+    @property
+    def prose(self) -> Iterator[Said]:
+        """The texts that tell of the clip: no question, no option, no answer chosen among options."""
+        return (s for s in self.said if not ("question" in s.owner and (s.key != "answer" or s.owner.get("options"))))
+
+    def known(self, name: str) -> str | None:
+        """What the metadata or the event hold of a name of the ontology; a kind of road may stand under scene."""
+        given = {**self.attributes, **(self.event or {})}
+        found = canonical(self.pack, name, given[name]) if given.get(name) else None
+        if found is None and name == "road" and given.get("scene"):
+            found = canonical(self.pack, "road", given["scene"])
+        return found
+
+
+class Finding(NamedTuple):
+    """One contradiction: which rule, where in the value (JSON pointer), what contradicts what, and how grave it is."""
+
+    rule: str
+    pointer: str
+    message: str
+    severity: str = "error"  # or warning
+
+
+def sentence(text: str, m: Mark | Told) -> str:
+    left = max(text.rfind(". ", 0, m.start), text.rfind("; ", 0, m.start), text.rfind("\n", 0, m.start)) + 1
+    ends = [e for e in (text.find(". ", m.end), text.find("; ", m.end)) if e >= 0]
+    return text[left : min(ends, default=len(text))]
+
+
+def class_clash(r: Reading, text: str, cls: str | None, *, early: bool = False) -> tuple[Mark, str] | None:
+    """The mark that says another class than `cls`, and what it says; `early`: the text is not about the whole clip."""
+    quiet = [m for m in r.normal if not early and not EARLY.search(sentence(text, m).casefold())]
+    spared = [m for m in r.spared if not early and not EARLY.search(sentence(text, m).casefold())]
+    calm = [m for m in r.quiet if not early]
+    claims = [
+        ("a collision", r.contact),
+        ("a near-collision", r.near),
+        ("no contact", spared),
+        ("normal driving", quiet),
+    ]
+    wrong: dict[Any, list[str]] = {
+        "collision": [] if r.contact else ["no contact", "normal driving"] + ["a near-collision"] * (not early),
+        "near_collision": ["a collision"] + ["normal driving"] * (not r.near and not r.spared),
+        "normal": ["a collision", "a near-collision"],
+        None: ["a collision", "a near-collision", "normal driving"],
+    }
+    for what, said in claims:
+        if said and what in wrong.get(cls, ()):
+            return said[0], what
+    return (calm[0], "no evasive manoeuvre") if calm and cls == "near_collision" and not r.near else None
+
+
+def attribute_clash(r: Reading, context: Context) -> tuple[Mark, str, str] | None:
+    """The first mark of a value that the metadata excludes (or that denies theirs), its name, and what they say."""
+    for m, yes in r.values:
+        for name, meant in m.names:
+            holds = context.known(name) if name != "partner" else None
+            if holds is not None and _fits(context, name, meant, holds, loose=yes) != yes:
+                also = {canonical(context.pack, name, v) for v in context.attributes.values() if isinstance(v, str)}
+                if not (yes and also & meant):
+                    return m, name, holds
+    return None
+
+
+def _fits(context: Context, name: str, meant: frozenset[str], holds: str, *, loose: bool) -> bool:
+    """Do the values `meant` name `holds`, or (loosely) one that may be said of the same clip?"""
+    together = context.lex.together[name]
+    return holds in meant or (loose and any(frozenset((holds, v)) in together for v in meant))

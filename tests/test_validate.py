@@ -1,0 +1,158 @@
+"""The validate stage: findings by record and by set, the text prior, and what the recipe makes of them."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from curation import draft, validate
+from curation.check_set import check_set
+from curation.store import Workspace
+from curation.types import Decision, Draft, Issue, Json
+
+
+def sibling(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / f"{name}.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+drafts_of = sibling("test_draft")
+PACKS = drafts_of.PACKS
+
+
+def make(tmp_path: Path, n: int, more: str = "") -> tuple[Workspace, Any, Any]:
+    ws = Workspace(tmp_path / "ws")
+    labels = drafts_of.add_clips(ws, {i: drafts_of.CLASSES[i % 3] for i in range(n)})
+    ws.write_view("labels", labels)
+    recipe = drafts_of.recipe_at(tmp_path, more)
+    draft.run(ws, recipe)
+    ws.write_view("groups", [{"clip_id": x.clip_id, "group": x.clip_id} for x in labels])
+    return ws, recipe, labels
+
+
+def spoil(ws: Workspace, task: str, change: Any) -> str:
+    """Change the value of the first draft of a task on disk; its id does not depend on its value."""
+    lines = [json.loads(line) for line in ws.path(Draft).read_text().splitlines()]
+    row = next(r for r in lines if r["task"] == task and r["clip_id"])
+    row["value"] = change(row["value"])
+    ws.path(Draft).write_text("".join(json.dumps(r) + "\n" for r in lines))
+    return str(row["id"])
+
+
+def test_our_own_drafts_are_clean_and_the_prior_is_measured(tmp_path: Path) -> None:
+    ws, recipe, _ = make(tmp_path, 240)
+    report = validate.run(ws, recipe)
+    assert report.ok and report.counts == {"drafts": 960, "errors": 0, "warnings": 0}, report.notes
+    rows = {(r["task"], r["family"]): r for r in ws.read_view("probe")}
+    assert {t for t, _ in rows} == {"vqa"}
+    assert {f for _, f in rows} == {"all", validate.CLASS, *PACKS["vqa"].ontology["family"]["enum"]}
+    assert rows["vqa", "all"]["verdict"] != "leaks" and rows["vqa", "all"]["n"] > 500
+    assert rows["vqa", validate.CLASS]["verdict"] != "leaks"
+    assert rows["vqa", validate.CLASS]["chance"] == pytest.approx(1 / 3)
+    assert sum("text prior" in n for n in report.notes) == 2
+
+
+def test_questions_that_go_with_a_class_are_seen_by_the_probe(tmp_path: Path) -> None:
+    ws, recipe, labels = make(tmp_path, 120)
+    classes = {x.clip_id: x for x in labels}
+    drafts = [d for d in ws.read(Draft) if d.task == "vqa" and d.clip_id]
+    told = [
+        replace(d, value={"items": [
+            {**i, "question": i["question"] + (" Look closely." if classes[d.clip_id].value["class"] == "normal" else "")}
+            for i in d.value["items"]]})
+        for d in drafts
+    ]  # fmt: skip
+    groups = {c: c for c in classes}
+    by_family = {r["family"]: r for r in validate.probe(PACKS["vqa"], told, classes, groups)}
+    assert by_family[validate.CLASS]["verdict"] == "leaks"
+
+
+def test_findings_are_written_counted_and_dismissed(tmp_path: Path) -> None:
+    ws, recipe, _ = make(tmp_path, 12, "validate: {fail_on: error}\n")
+    assert validate.run(ws, recipe).ok
+    broken = spoil(ws, "caption", lambda v: {**v, "text": ""})
+    wrong = spoil(ws, "description", lambda v: {**v, "event": "As an AI, I cannot view the video."})
+    report = validate.run(ws, recipe)
+    issues = [ws_issue(row) for row in ws.read_view("issues")]
+    assert {(i.record_id, i.rule, i.pointer) for i in issues} == {
+        (broken, "schema", "/text"), (wrong, "refusal", "/event")}  # fmt: skip
+    assert not report.ok and report.counts["errors"] == 2
+    assert any(n.startswith("error refusal: 1 in description template template1_") for n in report.notes), report.notes
+    with ws.writer(Decision) as out:
+        for i in issues:
+            out.add(Decision(i.id, "dismiss", "seen", "me"))
+    report = validate.run(ws, recipe)
+    assert report.ok and report.counts["errors"] == 0 and len(ws.read_view("issues")) == 2
+
+
+def ws_issue(row: Json) -> Issue:
+    return Issue(**{k: row[k] for k in ("record_id", "rule", "pointer", "severity", "message", "task", "id")})
+
+
+# -- the set ---------------------------------------------------------------------------------------------------------
+def asked(n: int, change: Any = None) -> list[Draft]:
+    """`n` drafts of one fair question each, by another author than the template; `change(i, item)` spoils them."""
+    options = ["a cyclist", "a lorry", "a tram", "a dog"]
+    wordings = ["Who comes from the left?", "Who appears on the left?", "Who is it on the left?", "Who is on the left?"]
+    made = []
+    for i in range(n):
+        item = {"id": "q", "family": "actors", "kind": "multiple_choice", "question": wordings[i % 4],
+                "options": options[i % 4 :] + options[: i % 4], "answer": options[(i // 4) % 4], "answerable": True,
+                "evidence": {"start_s": 0, "end_s": 6}}  # fmt: skip
+        item = {**item, **(change(i, item) if change else {})}
+        made.append(Draft(f"clip1_{i:04d}", "vqa", {"items": [item]}, {"i": i}, "model-x"))
+    return made
+
+
+CLASSES = {f"clip1_{i:04d}": drafts_of.CLASSES[i // 16 % 3] for i in range(480)}
+
+
+def rules(drafts: list[Draft]) -> Counter[str]:
+    found = list(check_set(drafts, PACKS, CLASSES))
+    assert all(i.severity == "warning" for i in found)
+    assert all(i.record_id == "set:vqa:actors" for i in found if i.rule != "copy")
+    return Counter(i.rule for i in found)
+
+
+def test_a_fair_set_has_no_findings() -> None:
+    assert rules(asked(480)) == {}
+
+
+@pytest.mark.parametrize("rule,change", [
+    ("option_position", lambda i, q: {"options": sorted(q["options"], key=lambda o: o != q["answer"])} if i % 2 else {}),
+    ("answer_frequency", lambda i, q: {"answer": "a tram"} if i % 3 == 0 else {}),
+    ("option_longest", lambda i, q: {"options": [o + " that can be seen there" * (o == q["answer"]) for o in q["options"]],
+                                     "answer": q["answer"] + " that can be seen there"}),
+    ("question_diversity", lambda i, q: {"question": "Who is there?"}),
+    ("question_class", lambda i, q: {"question": "Who else?"} if CLASSES[f"clip1_{i:04d}"] == "normal" else {}),
+])  # fmt: skip
+def test_each_bias_of_a_set_is_found(rule: str, change: Any) -> None:
+    assert rule in rules(asked(480, change))
+
+
+def test_a_family_asked_of_one_class_is_found() -> None:
+    drafts = [d for d in asked(480) if CLASSES[d.clip_id] != "normal"]
+    assert "family_class" in rules(drafts)
+
+
+def test_copies_over_clips_are_found_and_templates_left_alone() -> None:
+    texts = [f"A {c} van waits at the {p}, its driver looks left and {a}." for c in ("white", "dark", "blue")
+             for p in ("lights", "kerb", "crossing") for a in ("waves", "turns slowly away", "opens the door")]  # fmt: skip
+    value = {"text": texts[0], "clauses": [{"text": "A van waits.", "field": "event.class"}]}
+    near = {**value, "text": texts[0].replace("left", "right")}
+    pair = [Draft(f"clip1_{i:04d}", "caption", v, {"i": i}, "model-x") for i, v in enumerate((value, value, near))]
+    assert [(i.rule, i.record_id) for i in check_set(pair[:2], PACKS, CLASSES)] == [
+        ("copy", max(d.id for d in pair[:2]))
+    ]
+    assert list(check_set([replace(d, author="template") for d in pair], PACKS, CLASSES)) == []
+    assert list(check_set([replace(d, clip_id="clip1_0000", id="") for d in pair[:2]], PACKS, CLASSES)) == []
