@@ -102,9 +102,11 @@ def evaluate(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progres
     shared = {k: recipe["finetune"][k] for k in ("frames", "size", "precision", "device") if k in recipe["finetune"]}
     config = {**shared, "seed": recipe.seed, "cache": str(model / "frames"), **recipe["eval"]}
     out = ws.root / "reports" / release.version / model.name
-    base = model / "base" if recipe["finetune"]["model"] == "tiny" else recipe["finetune"]["model"]
+    named = recipe["finetune"].get("model", "tiny")
+    base = model / "base" if named == "tiny" else named
     tuned = predict(release, model / "model", config, out / "tuned.jsonl", "test", progress)
-    predict(release, base, {**config, "arms": ["full"], "think": 0}, out / "untrained.jsonl", "test", progress)
+    untrained = {**config, "arms": ["full"], "think": 0, "revision": recipe["finetune"].get("revision")}
+    predict(release, base, untrained, out / "untrained.jsonl", "test", progress)
     rows = [json.loads(line) for line in (out / "tuned.jsonl").read_text(encoding="utf-8").splitlines()]
     for line in (out / "untrained.jsonl").read_text(encoding="utf-8").splitlines():
         rows.append({**json.loads(line), "arm": "untrained"})
