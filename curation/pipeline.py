@@ -177,9 +177,9 @@ def _context(release: Release, times: int, scored: Json) -> Json:
     how = "Whole groups (drive, else upload, else source; joined by near-duplicates) are assigned once and stay."
     test = info["test_labels"]
     agreement = []
-    for r in info["agreement"]:
-        rest = {"units": r["n_units"], "raters": r["n_raters"]}
-        agreement += [{"field": r["field"], "measure": m, **_bounds(r[m]), **rest} for m in ("raw", "alpha", "ac1")]
+    for r in sorted(info["agreement"], key=lambda r: (not r["field"].startswith("event."), r["field"])):
+        told = {"field": r["field"], "units": r["n_units"], "raters": r["n_raters"]}
+        agreement.append({**told, "raw": _bounds(r["raw"]), "alpha": _bounds(r["alpha"]), "AC1": _bounds(r["ac1"])})
     probe = []
     for r in info["probe"]:
         told = {k: r[k] for k in ("task", "family", "n")}
@@ -187,11 +187,12 @@ def _context(release: Release, times: int, scored: Json) -> Json:
     attributes = {
         row["clip_id"]: {a["name"]: a["value"] for a in row["attributes"]} for row in release.rows("event", "test")
     }
+    gates = [f"Gate on {g['message']}." for g in info["gate"]]
     return {
         "title": f"{info['title']} {release.version}",
         "splits": {"text": how, "sources without a known drive": info["unknown_drives"], "table": splits},
         "data": {"test labels": test["n"], "of these with fewer than two raters": test["below_two_raters"]},
-        "agreement": {"text": "; ".join(g["message"] for g in info["gate"]) or "No gate was set.", "table": agreement},
+        "agreement": {"text": " ".join([*gates, JUDGED]), "table": agreement} if agreement else None,
         "probe": probe or None,
         "test_scored": times,
         "simulated": info["simulated"],
@@ -202,4 +203,7 @@ def _context(release: Release, times: int, scored: Json) -> Json:
     }
 
 
+JUDGED = (
+    "Fields of the event were judged blind. A verdict is on a draft its rater saw: how often it was taken, no more."
+)
 SLICES = ("cause", "weather", "light", "scene", "road")
