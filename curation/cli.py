@@ -334,23 +334,39 @@ def agree(
 
 @main.command()
 @click.argument("data")
-@click.option("--question", required=True, metavar="COL")
-@click.option("--options", required=True, metavar="COL", help="A column with the options, or several, comma-separated.")
-@click.option("--answer", required=True, metavar="COL", help="Text, letter or index of the right option.")
+@click.option("--question", metavar="COL")
+@click.option("--options", metavar="COL", help="A column with the options, or several: o1,o2 or 'o*'.")
+@click.option("--answer", metavar="COL", help="Text, letter or index of the right option.")
+@click.option("--text", metavar="COL", help="Instead of questions: look for copies among these texts.")
 @click.option("--group", required=True, metavar="COL", help="What repeats: the video, or better the drive.")
-@click.option("--family", metavar="COL")
+@click.option("--family", metavar="COL", help="Kind of question; each is scored on its own, too.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the one-page report here.")
 @LIMIT
 @JSON
-def audit(data: str, question: str, options: str, answer: str, group: str, family: str | None, out: Path | None,
-          limit: int | None, as_json: bool) -> None:  # fmt: skip
-    """Can the answers of DATA (a file, folder or Hub name) be picked without seeing the video?"""
-    from curation.audit import audit as look
-    from curation.audit import render_text, write_page
+def audit(data: str, question: str | None, options: str | None, answer: str | None, text: str | None, group: str,
+          family: str | None, out: Path | None, limit: int | None, as_json: bool) -> None:  # fmt: skip
+    """Can the answers of DATA (a file, folder or Hub name) be picked without seeing the video?
 
-    result = look(data, question=question, options=options, answer=answer, group=group, family=family, limit=limit)
+    With --text: are captions or other texts copied between groups?
+    """
+    if text and (question or options or answer or family or out):
+        raise UsageError("audit --text looks for copies only; it takes --group, --limit and --json")
+    if not text and not (question and options and answer):
+        raise UsageError("audit takes --question, --options and --answer, or --text")
+    from curation.audit import audit as questions
+    from curation.audit import audit_texts
+    from curation.audit_page import render_text, render_texts, write_page
+
+    if text:
+        result, render = audit_texts(data, text=text, group=group, limit=limit), render_texts
+    else:
+        assert question and options and answer
+        result, render = (
+            questions(data, question=question, options=options, answer=answer, group=group, family=family, limit=limit),
+            render_text,
+        )
     if out is not None:
         write_page(result, out)
-    click.echo(json.dumps(result, ensure_ascii=False) if as_json else render_text(result))
+    click.echo(json.dumps(result, ensure_ascii=False) if as_json else render(result))
     if out is not None and not as_json:
         click.echo(f"report: {out}")

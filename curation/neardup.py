@@ -11,14 +11,12 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Mapping
+from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
 BANDS, ROWS = 48, 3
 THRESHOLD = 0.7
-
-Shingles = npt.NDArray[np.uint64]
 
 
 def near_duplicates(texts: Mapping[str, str], threshold: float = THRESHOLD) -> list[tuple[str, str, float]]:
@@ -28,73 +26,60 @@ def near_duplicates(texts: Mapping[str, str], threshold: float = THRESHOLD) -> l
     but not every pair is listed, so that a template used 10,000 times costs 10,000 pairs. Empty texts match nothing.
     Sorted by falling similarity, then ids.
     """
-    ids = sorted(texts)
     first: dict[str, str] = {}
-    pairs: dict[tuple[str, str], float] = {}
-    for i in ids:
-        key = " ".join(_words(texts[i]))
-        if key and first.setdefault(key, i) != i:
-            pairs[first[key], i] = 1.0
-    kept = sorted(first.values())
-    shingles = [_shingles(texts[i]) for i in kept]
-    for a, b in _candidates(shingles):
-        if (alike := _jaccard(shingles[a], shingles[b])) >= threshold:
-            pairs[kept[a], kept[b]] = alike
-    return sorted(((a, b, s) for (a, b), s in pairs.items()), key=lambda p: (-p[2], p[0], p[1]))
+    pairs: list[tuple[str, str, float]] = []
+    for i in sorted(texts):
+        words = _words(texts[i])
+        if words and first.setdefault(words, i) != i:
+            pairs.append((first[words], i, 1.0))
+    kept = {i: _shingles(words) for words, i in first.items()}
+    for a, b in _candidates(kept):
+        if (alike := _jaccard(kept[a], kept[b])) >= threshold:
+            pairs.append((a, b, alike))
+    return sorted(pairs, key=lambda p: (-p[2], p[0], p[1]))
 
 
 def similarity(a: str, b: str) -> float:
     """Jaccard similarity of the shingles of two texts; 1.0 when their words are equal, 0.0 when either is empty."""
-    left, right = " ".join(_words(a)), " ".join(_words(b))
-    if not left or not right:
-        return 0.0
-    return 1.0 if left == right else _jaccard(_shingles(a), _shingles(b))
+    left, right = _words(a), _words(b)
+    return _jaccard(_shingles(left), _shingles(right)) if left and right else 0.0
 
 
-def _jaccard(x: Shingles, y: Shingles) -> float:
-    shared = len(np.intersect1d(x, y, assume_unique=True))
-    return shared / (len(x) + len(y) - shared)
+def _jaccard(x: set[str], y: set[str]) -> float:
+    return len(x & y) / len(x | y)
 
 
-def _words(text: str) -> list[str]:
-    return re.findall(r"\w+", text.casefold())
+def _words(text: str) -> str:
+    return " ".join(re.findall(r"\w+", text.casefold()))
 
 
-def _shingles(text: str) -> Shingles:
-    """Sorted distinct hashes of the text's shingles: 64 bits made of two CRC-32 with different starts."""
-    words = _words(text)
-    line = " ".join(words)
-    if len(words) < 6:
-        parts = {line[i : i + 4] for i in range(max(1, len(line) - 3))}
-    else:
-        parts = {" ".join(words[i : i + 3]) for i in range(len(words) - 2)}
-    coded = (p.encode("utf-8", "surrogatepass") for p in parts)
-    return np.unique(np.array([zlib.crc32(c) << 32 | zlib.crc32(c, 0x9E3779B9) for c in coded], dtype=np.uint64))
+def _shingles(words: str) -> set[str]:
+    split = words.split()
+    if len(split) < 6:
+        return {words[i : i + 4] for i in range(max(1, len(words) - 3))}
+    return {" ".join(split[i : i + 3]) for i in range(len(split) - 2)}
 
 
-def _candidates(shingles: list[Shingles]) -> list[tuple[int, int]]:
-    """Pairs of positions that share a band: neighbours within a bucket, and its first with the others."""
-    if len(shingles) < 2:
+def _candidates(shingles: Mapping[str, set[str]]) -> list[tuple[str, str]]:
+    """Pairs of ids (given in order) that share a band: neighbours within a bucket, and its first with the others."""
+    ids = list(shingles)
+    if len(ids) < 2:
         return []
-    flat = np.concatenate(shingles)
-    starts = np.concatenate([[0], np.cumsum([len(s) for s in shingles])[:-1]])
+    flat = np.array([zlib.crc32(s.encode("utf-8", "replace")) for i in ids for s in shingles[i]], dtype=np.uint64)
+    sizes = np.array([len(shingles[i]) for i in ids])
     rng = np.random.default_rng(0)
-    found: set[tuple[int, int]] = set()
+    found: set[tuple[str, str]] = set()
     for _ in range(BANDS):
-        band = np.zeros(len(shingles), dtype=np.uint64)
+        band = np.zeros(len(ids), dtype=np.uint64)
         for _ in range(ROWS):
             odd, shift = rng.integers(0, 2**63, 2, dtype=np.uint64)
             mixed = (flat ^ shift) * (odd | np.uint64(1))
             mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
-            least = np.minimum.reduceat(mixed ^ (mixed >> np.uint64(32)), starts)
+            least = np.minimum.reduceat(mixed ^ (mixed >> np.uint64(32)), np.cumsum(sizes) - sizes)
             band = (band * np.uint64(0x100000001B3)) ^ least
-        order = np.argsort(band, kind="stable")
-        same = band[order][1:] == band[order][:-1]
-        head = int(order[0])
-        for left, right, joined in zip(order[:-1].tolist(), order[1:].tolist(), same.tolist(), strict=True):
-            if not joined:
-                head = right
-                continue
-            found.add((left, right))  # the sort is stable, so left < right
-            found.add((head, right))
+        order = np.argsort(band, kind="stable")  # stable: within a bucket the ids stay in order
+        heads = np.flatnonzero(np.diff(band[order], prepend=~band[order[0]]))
+        for bucket in np.split(order, heads[1:]):
+            members = [ids[i] for i in bucket]
+            found |= {pair for m, n in pairwise(members) for pair in ((m, n), (members[0], n))}
     return sorted(found)

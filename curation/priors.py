@@ -21,6 +21,7 @@ from curation.types import Json
 MAX_FAMILIES = 50  # the rest are reported together
 EVERYTHING = "everything"
 EMPTY = "\N{EMPTY SET}"  # stands for a text without words, for which vectorisers have no row
+WORD = r"\w+|[^\w\s]"  # punctuation counts: a full stop on right options only is a give-away
 PENALTY = 1.0  # of the ridge; text rows have length about 1
 
 Floats = npt.NDArray[np.float64]
@@ -44,11 +45,7 @@ class Table:
     k: Ints  # per item: number of options
     start: Ints  # per item: its first row
     answer: Ints  # per item: the right position
-
-    @property
-    def right(self) -> Mask:
-        right: Mask = self.place == self.answer[self.item]
-        return right
+    right: Mask  # is this row the right one?
 
 
 def clean(text: object) -> str:
@@ -56,29 +53,30 @@ def clean(text: object) -> str:
 
 
 def _codes(values: Sequence[str]) -> tuple[Ints, list[str]]:
-    names = sorted(set(values))
-    number = {name: i for i, name in enumerate(names)}
-    return np.array([number[v] for v in values], dtype=np.int64), names
+    names, codes = np.unique(np.array(values, dtype=object), return_inverse=True)
+    return codes, names.tolist()
 
 
 def make_table(items: Sequence[Mapping[str, Any]]) -> Table:
+    """Raises DataError for an item with fewer than two options or an answer outside them."""
     for item in items:
         if not 0 <= item["answer"] < len(item["options"]) or len(item["options"]) < 2:
-            where = f"item {item['id']!r}"
-            raise DataError(f"{where}: answer {item['answer']} of {len(item['options'])} options; give at least two")
-    common = {f for f, _ in Counter(clean(item["family"]) for item in items).most_common(MAX_FAMILIES)}
-    families = [f if (f := clean(item["family"])) in common else "(other)" for item in items]
+            n = len(item["options"])
+            raise DataError(f"item {item['id']!r}: answer {item['answer']} of {n} options; give at least two")
+    families = [clean(item["family"]) for item in items]
+    common = dict(Counter(families).most_common(MAX_FAMILIES))
     k = np.array([len(item["options"]) for item in items], dtype=np.int64)
-    start = np.concatenate([[0], np.cumsum(k)[:-1]]).astype(np.int64)
+    start = np.cumsum(k) - k
     item_of_row = np.repeat(np.arange(len(items)), k)
     string, strings = _codes([clean(o) for item in items for o in item["options"]])
     question, questions = _codes([clean(item["question"]) for item in items])
-    family, family_names = _codes(families)
-    group, _ = _codes([str(item["group"]) for item in items])
+    family, names = _codes([f if f in common else "(other)" for f in families])
+    group = _codes([str(item["group"]) for item in items])[0]
     place = np.arange(len(item_of_row)) - start[item_of_row]
     answer = np.array([item["answer"] for item in items], dtype=np.int64)
+    right = place == answer[item_of_row]
     return Table(
-        item_of_row, place, string, strings, question, questions, family, family_names, group, k, start, answer
+        item_of_row, place, string, strings, question, questions, family, names, group, k, start, answer, right
     )
 
 
@@ -86,11 +84,9 @@ def make_table(items: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _onehot(codes: Ints) -> Any:
-    from scipy import sparse
+    from sklearn.preprocessing import OneHotEncoder
 
-    _, compact = np.unique(codes, return_inverse=True)
-    shape = (len(codes), int(compact.max()) + 1)
-    return sparse.csr_matrix((np.ones(len(codes), np.float32), (np.arange(len(codes)), compact)), shape=shape)
+    return OneHotEncoder(dtype=np.float32).fit_transform(codes[:, None])
 
 
 def _pairs(left: Any, right: Ints) -> Any:
@@ -110,7 +106,7 @@ def _asked(questions: list[str]) -> Any:
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.preprocessing import normalize
 
-    words = CountVectorizer(token_pattern=r"(?u)\w+|[^\w\s]", binary=True, dtype=np.float32)
+    words = CountVectorizer(token_pattern=WORD, binary=True, dtype=np.float32)
     counts = words.fit_transform([q or EMPTY for q in questions])
     share = np.asarray(counts.mean(axis=0)).ravel()
     itself = sparse.identity(len(questions), dtype=np.float32)
@@ -120,26 +116,18 @@ def _asked(questions: list[str]) -> Any:
 def word_tfidf(texts: list[str], upto: int) -> Any:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    pattern = r"(?u)\w+|[^\w\s]"  # punctuation counts: a full stop on right options only is a give-away
-    tfidf = TfidfVectorizer(token_pattern=pattern, ngram_range=(1, upto), sublinear_tf=True, dtype=np.float32)
+    tfidf = TfidfVectorizer(token_pattern=WORD, ngram_range=(1, upto), sublinear_tf=True, dtype=np.float32)
     return tfidf.fit_transform([t or EMPTY for t in texts])
-
-
-def text_lengths(texts: list[str]) -> Any:
-    """Characters and words (logarithms), texts x 2."""
-    counts = [[len(t), len(t.split())] for t in texts]
-    return np.log1p(np.array(counts, dtype=np.float64))
 
 
 def _lengths(t: Table) -> Any:
     """Characters and words against the item's mean, the longest, the shortest, and the odd one out."""
     columns = []
     for count in (len, lambda s: len(s.split())):
-        n = np.array([count(s) for s in t.strings], dtype=np.float64)[t.string]
-        mean = (np.add.reduceat(n, t.start) / t.k)[t.item]
-        ratio = np.clip(np.log((n + 1) / (mean + 1)), -2, 2)
-        longest, shortest = np.maximum.reduceat(n, t.start)[t.item], np.minimum.reduceat(n, t.start)[t.item]
-        columns += [ratio, np.abs(ratio), n == longest, n == shortest]
+        n = np.array([count(s) for s in t.strings])[t.string]
+        mean, longest, shortest = (f.reduceat(n, t.start) for f in (np.add, np.maximum, np.minimum))
+        ratio = np.clip(np.log((n + 1) / (mean / t.k + 1)[t.item]), -2, 2)
+        columns += [ratio, np.abs(ratio), n == longest[t.item], n == shortest[t.item]]
     return np.stack(columns, axis=1).astype(np.float32)
 
 
@@ -165,19 +153,14 @@ def features(t: Table) -> dict[str, Any]:
     asked = _asked(t.questions)[question]
     crossed = [_pairs(asked, t.string), _pairs(single, question), _pairs(single, family)]
     place = _onehot(t.place)
-    letter = sparse.hstack([place, _pairs(place, family), _pairs(asked, t.place)])
-    lengths, form = sparse.csr_matrix(_lengths(t)), sparse.csr_matrix(_form(t))
-    blocks = {
-        EVERYTHING: sparse.hstack([option, *crossed, lengths, form, letter]),
-        "option text": option,
-        "lengths": lengths,
-        "form": form,
-        "position": place,
-        "question and family": letter,
+    rest = {
+        "lengths": sparse.csr_matrix(_lengths(t)),
+        "form": sparse.csr_matrix(_form(t)),
+        "position": sparse.hstack([place, _pairs(place, family), _pairs(asked, t.place)]),
     }
-    ones = np.ones(len(t.item), np.float32) / t.k[t.item].astype(np.float32)
-    spread = sparse.csr_matrix((np.ones_like(ones), (np.arange(len(ones)), t.item)))
-    mean = sparse.csr_matrix((ones, (t.item, np.arange(len(ones)))))
+    blocks = {EVERYTHING: sparse.hstack([option, *crossed, *rest.values()]), "option text": option, **rest}
+    spread = _onehot(t.item)
+    mean = sparse.diags_array(1 / t.k, dtype=np.float32) @ spread.T
     seen_twice = {name: x.tocsc()[:, np.flatnonzero(x.getnnz(axis=0) > 1)].tocsr() for name, x in blocks.items()}
     return {name: (x - spread @ (mean @ x)).tocsr() for name, x in seen_twice.items()}
 
@@ -197,33 +180,19 @@ def ridge_scores(t: Table, x: Any, y: Floats, train: Mask) -> Floats:
     return scores
 
 
-def lookup_scores(t: Table, train: Mask) -> Floats:
-    """Scores of all rows: how often the string was right when offered in `train`, shrunk towards chance."""
-    rows = train[t.item]
-    seen = np.bincount(t.string[rows], minlength=len(t.strings))
-    gain = np.bincount(t.string[rows], (t.right - 1 / t.k[t.item])[rows], minlength=len(t.strings))
-    scores: Floats = (gain / (seen + 1))[t.string]
-    return scores
-
-
 def constant_scores(t: Table, train: Mask) -> Floats:
-    """Scores of all rows by each family's best constant in `train`: always this position, or always this string."""
+    """Scores of all rows by each family's best constant in `train`: always this position, or always this string,
+    whichever gains more right picks over chance."""
     scores = np.zeros(len(t.item))
+    excess = t.right - 1 / t.k[t.item]
     for family in range(len(t.families)):
         mine = (t.family == family)[t.item]
         rows = mine & train[t.item]
         if rows.any():
-            codes, best = best_constant(t, rows)
-            scores[mine] = codes[mine] == best
+            gains = [(np.bincount(codes[rows], excess[rows]), codes) for codes in (t.place, t.string)]
+            gain, codes = max(gains, key=lambda g: g[0].max())
+            scores[mine] = codes[mine] == gain.argmax()
     return scores
-
-
-def best_constant(t: Table, rows: Mask) -> tuple[Ints, int]:
-    """(codes of all rows, the best code): position or string, whichever gains more right picks over chance."""
-    excess = (t.right - 1 / t.k[t.item])[rows]
-    gains = [np.bincount(codes[rows], excess) for codes in (t.place, t.string)]
-    codes = t.place if gains[0].max() >= gains[1].max() else t.string
-    return codes, int(gains[0 if codes is t.place else 1].argmax())
 
 
 def pick(t: Table, scores: Floats, rng: np.random.Generator) -> tuple[Ints, Floats]:
@@ -244,68 +213,39 @@ def fold_masks(t_group: Ints, folds: int, rng: np.random.Generator) -> list[Mask
 # --- what gives it away ----------------------------------------------------------------------------------------------
 
 
-def constant_name(t: Table, family: int) -> str:
-    codes, best = best_constant(t, (t.family == family)[t.item])
-    return f"option {best + 1}" if codes is t.place else t.strings[best]
-
-
-def string_counts(t: Table) -> Json:
-    """Distinct option strings that are right somewhere, wrong somewhere, both; wrong options never right anywhere."""
-    right, wrong = np.unique(t.string[t.right]), np.unique(t.string[~t.right])
-    never = ~np.isin(t.string[~t.right], right)
-    shared = len(np.intersect1d(right, wrong))
-    return {
-        "right": len(right),
-        "wrong": len(wrong),
-        "shared": shared,
-        "wrong_options_never_right": float(never.mean()),
-    }
-
-
 def telling(t: Table, family: int, top: int = 6) -> list[Json]:
     """Strings and words whose presence tells most: right picks against those expected, as a z score."""
-    rows = np.flatnonzero((t.family == family)[t.item])
     offered: Counter[tuple[str, str]] = Counter()
     right: Counter[tuple[str, str]] = Counter()
     expected: Counter[tuple[str, str]] = Counter()
-    words = {s: sorted(set(re.findall(r"\w+|[^\w\s]", t.strings[s].casefold()))) for s in np.unique(t.string[rows])}
-    is_right = t.right
-    for row in rows:
-        s = t.string[row]
-        for key in [("option", t.strings[s]), *(("word", w) for w in words[s] if len(words[s]) > 1)]:
+    for row in np.flatnonzero((t.family == family)[t.item]):
+        text = t.strings[t.string[row]]
+        words = set(re.findall(r"\w+(?:['’]\w+)*|[^\w\s]", text.casefold()))
+        for key in [("option", text), *(("word", w) for w in words if len(words) > 1)]:
             offered[key] += 1
-            right[key] += int(is_right[row])
+            right[key] += int(t.right[row])
             expected[key] += 1 / t.k[t.item[row]]
     z = {key: (right[key] - e) / (e * (1 - e / offered[key])) ** 0.5 for key, e in expected.items() if offered[key] > 2}
-    best = sorted(z, key=lambda key: (-abs(z[key]), key))[:top]
-    return [
-        {"kind": kind, "text": text, "offered": offered[kind, text], "right": right[kind, text]}
-        | {"expected": round(float(expected[kind, text]), 2), "z": round(float(z[kind, text]), 2)}
-        for kind, text in best
-    ]
+    clues: dict[tuple[int, int], Json] = {}  # a word found only in one string has the string's counts: told once
+    for kind, text in sorted(z, key=lambda key: (-abs(z[key]), key)):
+        counts = offered[kind, text], right[kind, text]
+        clue = {"kind": kind, "text": text, "offered": counts[0], "right": counts[1]}
+        clue |= {"expected": round(float(expected[kind, text]), 2), "z": round(float(z[kind, text]), 2)}
+        clues.setdefault(counts, clue)
+    return list(clues.values())[:top]
 
 
-def examples(t: Table, items: Sequence[Mapping[str, Any]], runs: list[Any], hit: Floats, top: int = 3) -> list[Json]:
-    """Per family the items picked right by every seed with the greatest lead, each right string once."""
-    lead = np.mean([run[2] for run in runs], axis=0)
+def examples(t: Table, items: Sequence[Mapping[str, Any]], lead: Floats, hit: Floats, top: int = 2) -> list[Json]:
+    """Per family the items picked right by every seed (`hit` 1) with the greatest lead, each right string once."""
     out: list[Json] = []
-    taken: Counter[int] = Counter()
-    seen: set[tuple[int, int]] = set()
+    taken: Counter[str] = Counter()
+    seen: set[tuple[str, str]] = set()
     for i in np.argsort(-lead, kind="stable"):
-        key = (int(t.family[i]), int(t.string[t.start[i] + t.answer[i]]))
-        if hit[i] < 1 or taken[key[0]] >= top or key in seen:
-            continue
-        taken[key[0]] += 1
-        seen.add(key)
-        item = items[i]
-        out.append(
-            {
-                "id": str(item["id"]),
-                "family": t.families[key[0]],
-                "question": str(item["question"]),
-                "options": [str(o) for o in item["options"]],
-                "answer": int(item["answer"]),
-                "lead": round(float(min(lead[i], 1.0)), 3),
-            }
-        )
-    return sorted(out, key=lambda e: (e["family"], -e["lead"]))
+        item, family = items[i], t.families[t.family[i]]
+        right = family, clean(item["options"][item["answer"]])
+        if hit[i] == 1 and taken[family] < top and right not in seen:
+            taken[family] += 1
+            seen.add(right)
+            told = {"id": str(item["id"]), "family": family, "question": str(item["question"])}
+            out.append(told | {"options": [str(o) for o in item["options"]], "answer": int(item["answer"])})
+    return sorted(out, key=lambda e: e["family"])

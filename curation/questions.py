@@ -11,8 +11,8 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,18 +51,18 @@ def parse_options(value: Any) -> list[Option]:
 def _from_list(value: Any) -> list[Option]:
     if isinstance(value, dict):
         texts, labels = value.get("text"), value.get("label")
-        if isinstance(texts, (list, tuple)) and isinstance(labels, (list, tuple)) and len(texts) == len(labels):
-            return [Option(_text(t), i, _text(n)) for i, (t, n) in enumerate(zip(texts, labels, strict=True))]
-        return [Option(_text(t), i, str(n)) for i, (n, t) in enumerate(value.items())]
+        if not (isinstance(texts, (list, tuple)) and isinstance(labels, (list, tuple)) and len(texts) == len(labels)):
+            labels, texts = value.keys(), value.values()
+        return [Option(_text(t), i, _text(n)) for i, (t, n) in enumerate(zip(texts, labels, strict=True))]
     if value and all(isinstance(v, Option) for v in value):
         return list(value)
     if value and all(isinstance(v, dict) and "text" in v for v in value):
         return [Option(_text(v["text"]), i, _text(v.get("label")) or None) for i, v in enumerate(value)]
     texts = [_text(v) for v in value]
-    marked = [re.match(r"\s*[(\[]?([A-Za-z]|\d{1,2})[.):\]]\s*(?=\S)", t) for t in texts]
-    labels = [m[1] if m else "" for m in marked]
-    if len(texts) > 1 and labels[0] in ("A", "a", "1") and labels == _labels(labels[0], len(labels)):
-        return [Option(t[m.end() :].strip(), i, m[1]) for i, (t, m) in enumerate(zip(texts, marked, strict=True)) if m]
+    marked = [m for t in texts if (m := re.match(r"[(\[]?([A-Za-z]|\d{1,2})[.):\]]\s*(.+)", t))]
+    labels = [m[1] for m in marked]
+    if 1 < len(texts) == len(marked) and labels[0] in ("A", "a", "1") and labels == _labels(labels[0], len(labels)):
+        return [Option(m[2], i, m[1]) for i, m in enumerate(marked)]
     return [Option(t, i) for i, t in enumerate(texts)]
 
 
@@ -83,14 +83,12 @@ def _labels(first: str, n: int) -> list[str]:
 def _from_string(text: str) -> list[Any] | dict[str, Any]:
     """A list or object in a string, labelled options, or separated ones."""
     text = text.strip()
-    if text[:1] in ("[", "{", "(") and text[-1:] in ("]", "}", ")"):
+    if text[:1] in ("[", "{", "("):
         for read in (json.loads, ast.literal_eval):  # literal_eval reads data only; nothing is run
-            try:
+            with suppress(ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
                 value = read(text)
-            except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
-                continue
-            if isinstance(value, (list, tuple, dict)):
-                return value if isinstance(value, dict) else list(value)
+                if isinstance(value, (list, tuple, dict)):
+                    return value if isinstance(value, dict) else list(value)
     text = re.sub(r"^(options|choices|candidates)\s*:\s*", "", text, flags=re.IGNORECASE)
     if labelled := _labelled(text):
         return labelled
@@ -99,9 +97,6 @@ def _from_string(text: str) -> list[Any] | dict[str, Any]:
         if len(parts) > 1:
             return parts
     return [text]
-
-
-SEPARATORS = (r"\s*\n\s*", r"\s*[,;|]\s*", r"\s+")
 
 
 def _labelled(text: str) -> list[Any]:
@@ -115,25 +110,21 @@ def _labelled(text: str) -> list[Any]:
         return []
     one = r"\d{1,2}" if head[1].isdigit() else "[A-Z]" if head[1].isupper() else "[a-z]"
     close = r"(?:[.:](?=\s)|[)\]])" if head[1].isdigit() else r"[.):\]]"  # 2.5 is no label, "D.The" has one
+    wanted = _labels(head[1], 26)
     best: list[Any] = []
     void = False
-    for separator in SEPARATORS:
+    for separator in (r"\s*\n\s*", r"\s*[,;|]\s*", r"\s+"):
         marks = list(re.finditer(rf"(^|{separator})[(\[]?({one}){close}\s*", text))
-        wanted = _labels(head[1], 26)
         taken: list[re.Match[str]] = []
         for mark in marks:
             if len(taken) < 26 and mark[2] == wanted[len(taken)]:
                 taken.append(mark)
-        labels = [m[2] for m in taken]
-        if any(labels.count(m[2]) and m not in taken for m in marks):
+        if len({m[2] for m in marks if m not in taken} & {m[2] for m in taken}):
             void = True
-            continue
-        if len(taken) > max(1, len(best)):
+        elif len(taken) > max(1, len(best)):
             ends = [m.start() for m in taken[1:]] + [len(text)]
-            best = [
-                Option(" ".join(text[m.end() : end].split()).rstrip(",;| "), i, m[2])
-                for i, (m, end) in enumerate(zip(taken, ends, strict=True))
-            ]
+            parts = [" ".join(text[m.end() : end].split()) for m, end in zip(taken, ends, strict=True)]
+            best = [Option(part.rstrip(",;| "), i, taken[i][2]) for i, part in enumerate(parts)]
     if not best and void:
         raise UnreadableError("a label occurs twice among the options")
     return best
@@ -157,11 +148,14 @@ def resolve(options: list[Option], answer: Any, style: str) -> int:
         return _by_letter(options, text)
     if isinstance(answer, bool) or not re.fullmatch(r"\d+", text):
         raise UnreadableError("answer is no index")
-    slot = int(text) - int(style[-1])
-    for place, option in enumerate(options):
-        if option.slot == slot:
-            return place
-    raise UnreadableError("index outside the options, or of an empty one")
+    hits = [i for i, o in enumerate(options) if o.slot == int(text) - int(style[-1])]
+    return _only(hits, "index outside the options, or of an empty one")
+
+
+def _only(hits: list[int], reason: str) -> int:
+    if len(hits) != 1:
+        raise UnreadableError(reason)
+    return hits[0]
 
 
 def _plain(text: str) -> str:
@@ -170,16 +164,10 @@ def _plain(text: str) -> str:
 
 def _by_text(options: list[Option], text: str) -> int:
     for form in (str, _plain):
-        hits = [i for i, o in enumerate(options) if form(o.text) == form(text)]
-        if len(hits) == 1:
-            return hits[0]
-        if hits:
-            raise UnreadableError("the answer's text is that of two options")
+        if hits := [i for i, o in enumerate(options) if form(o.text) == form(text)]:
+            return _only(hits, "the answer's text is that of two options")
     yes_no = {"true": "yes", "false": "no"}.get(_plain(text))
-    hits = [i for i, o in enumerate(options) if _plain(o.text) == yes_no]
-    if len(hits) == 1:
-        return hits[0]
-    raise UnreadableError("answer is not among the options")
+    return _only([i for i, o in enumerate(options) if _plain(o.text) == yes_no], "answer is not among the options")
 
 
 def _by_letter(options: list[Option], text: str) -> int:
@@ -193,11 +181,10 @@ def _by_letter(options: list[Option], text: str) -> int:
         hits = [i for i, o in enumerate(options) if (o.label or "").casefold() == label]
     else:
         hits = [i for i, o in enumerate(options) if not label.isdigit() and o.slot == ord(label) - ord("a")]
-    if len(hits) != 1:
-        raise UnreadableError("letter outside the options")
-    if full and not bare and _plain(full[2]) != _plain(options[hits[0]].text):
+    place = _only(hits, "letter outside the options")
+    if full and not bare and _plain(full[2]) != _plain(options[place].text):
         raise UnreadableError("letter and text of the answer disagree")
-    return hits[0]
+    return place
 
 
 def _attempt(options: list[Option], answer: Any, style: str) -> int | None:
@@ -209,19 +196,20 @@ def _attempt(options: list[Option], answer: Any, style: str) -> int | None:
 
 def answer_style(questions: Sequence[tuple[list[Option], Any]]) -> tuple[str, str]:
     """(style, a word on how sure that is): the style that resolves most answers; in a tie the earlier of `STYLES`."""
-    resolved = Counter({style: sum(_attempt(o, a, style) is not None for o, a in questions) for style in STYLES})
-    best = max(STYLES, key=lambda s: (resolved[s], -STYLES.index(s)))
+    places = {style: [_attempt(o, a, style) for o, a in questions] for style in STYLES}
+    resolved = {style: sum(p is not None for p in found) for style, found in places.items()}
+    best = max(STYLES, key=lambda s: resolved[s])
     if best == "index from 0" and resolved["index from 1"] == resolved[best]:
         return best, "nothing in the data tells an index from 0 from an index from 1: 0 is assumed"
+    if best.startswith("index"):
+        return best, ""
     rivals = [s for s in STYLES if s != best and 2 * resolved[s] > len(questions)]
     differ = sum(
-        any(_attempt(o, a, s) not in (None, _attempt(o, a, best)) for s in rivals)
-        for o, a in questions
-        if _attempt(o, a, best) is not None
+        mine is not None and any(places[s][i] not in (None, mine) for s in rivals)
+        for i, mine in enumerate(places[best])
     )
-    if best.startswith("index") or not differ:
-        return best, ""
-    return best, f"{differ} answers would mean another option if read as {' or '.join(rivals)}"
+    doubt = f"{differ} answers would mean another option if read as {' or '.join(rivals)}"
+    return best, doubt if differ else ""
 
 
 def parse_answer(options: list[Option], answer: Any, style: str) -> int:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import csv
 import difflib
+import io
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -23,25 +23,8 @@ from curation.types import Json
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
 
 
-@dataclass(frozen=True)
-class Rows:
-    """`rows` as read, and the names of all columns, dotted where nested."""
-
-    origin: str
-    rows: list[Json]
-    columns: list[str]
-
-
-def read_rows(
-    origin: str,
-    wanted: Sequence[str],
-    *,
-    split: str | None = None,
-    config: str | None = None,
-    revision: str | None = None,
-    limit: int | None = None,
-) -> Rows:
-    """The rows of a file, folder or Hub dataset; of column formats only those `wanted` names (or patterns) ask for.
+def read_rows(origin: str, wanted: Sequence[str] = ()) -> list[Json]:
+    """The rows of a file, folder or Hub dataset; of Parquet and the Hub only the columns that `wanted` asks for.
 
     Raises DataError when nothing can be read, UsageError when `origin` names nothing.
     """
@@ -50,51 +33,74 @@ def read_rows(
         files = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
         if not files:
             raise DataError(f"{origin}: no {', '.join(SUFFIXES)} file in this folder")
-        rows = [{"file": str(p.relative_to(path))} | row for p in files for row in _read_file(p, wanted)]
+        rows = [{"file": str(p.relative_to(path))} | row for p in files for row in read_file(p, wanted)]
     elif path.is_file():
-        rows = _read_file(path, wanted)
+        rows = read_file(path, wanted)
     elif origin.count("/") == 1 and not origin.startswith((".", "/", "~")) and path.suffix.lower() not in SUFFIXES:
-        rows = _read_hub(origin, wanted, split, config, revision, limit)
+        rows = _read_hub(origin, wanted)
     else:
         raise UsageError(f"{origin}: no such file or folder (a dataset on the Hub is written owner/name)")
     if not rows:
         raise DataError(f"{origin}: no rows")
-    return Rows(origin, rows[:limit], sorted({name for row in rows for name in _names(row)}))
+    return rows
 
 
-def match_column(table: Rows, name: str) -> str:
-    """`name` if the table has it. Raises UsageError that names the near ones otherwise."""
-    if name in table.columns or any(c.startswith(f"{name}.") for c in table.columns):
-        return name
-    near = difflib.get_close_matches(name, table.columns, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise UsageError(f"{table.origin}: no column {name!r}; {hint}It has: {', '.join(table.columns[:40])}")
+def read_file(path: Path, wanted: Sequence[str] = ()) -> list[Json]:
+    """The rows of one file, by its suffix. Raises DataError."""
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise DataError(f"{path}: cannot read {suffix or 'a file without suffix'}; give {', '.join(SUFFIXES)}")
+    if suffix == ".parquet":
+        return _read_parquet(path, wanted)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as e:
+        raise DataError(f"{path}: byte {e.start} is not UTF-8; convert it: iconv -f latin1 -t utf-8") from e
+    except OSError as e:
+        raise DataError(f"{path}: {e.strerror}; check the path") from e
+    if suffix in (".csv", ".tsv"):
+        return _read_csv(text, path)
+    if suffix == ".json":
+        return _records(_decode(text, f"{path}"), path)
+    lines = enumerate(text.split("\n"), 1)
+    return _records([_decode(line, f"{path}, line {n}") for n, line in lines if line.strip()], path)
 
 
-def match_columns(table: Rows, names: str) -> list[str]:
-    """One column, or several: a comma list or a pattern such as `option*` (in natural order)."""
-    if names in table.columns or any(c.startswith(f"{names}.") for c in table.columns):
+# --- columns ----------------------------------------------------------------------------------------------------------
+
+
+def match_columns(rows: Sequence[Json], names: str) -> list[str]:
+    """The columns (dotted where nested) that `names` means: one, a comma list, or a pattern such as `option*`.
+
+    Of a pattern in natural order. Raises UsageError that names the nearest column.
+    """
+    columns = sorted({name for row in rows for name in _names(row)})
+    if names in columns or any(c.startswith(f"{names}.") for c in columns):
         return [names]
     found: list[str] = []
     for name in (n.strip() for n in names.split(",")):
-        hits = sorted((c for c in table.columns if fnmatchcase(c, name)), key=_natural)
-        found += hits or [match_column(table, name)]
+        if not (hits := [c for c in columns if fnmatchcase(c, name)]):
+            near = difflib.get_close_matches(name, columns, n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise UsageError(f"no column {name!r}; {hint}The columns are: {', '.join(columns[:40])}")
+        found += sorted(hits, key=lambda c: [(int(p), "") if p.isdigit() else (-1, p) for p in re.split(r"(\d+)", c)])
     return found
+
+
+def match_column(rows: Sequence[Json], name: str) -> str:
+    """The one column that `name` means. Raises UsageError."""
+    found = match_columns(rows, name)
+    if len(found) > 1:
+        raise UsageError(f"{name!r} means {len(found)} columns ({', '.join(found[:5])}); give one")
+    return found[0]
 
 
 def cell(row: Json, column: str) -> Any:
     """The value at a column or dotted path; None when absent or NaN."""
     value: Any = row
-    if column in row:
-        value = row[column]
-    else:
-        for part in column.split("."):
-            value = value.get(part) if isinstance(value, dict) else None
+    for part in [column] if column in row else column.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
     return None if value != value else value  # NaN is unlike itself
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    return [(int(p), "") if p.isdigit() else (-1, p) for p in re.split(r"(\d+)", name)]
 
 
 def _names(row: Json, prefix: str = "") -> Iterable[str]:
@@ -105,85 +111,69 @@ def _names(row: Json, prefix: str = "") -> Iterable[str]:
             yield f"{prefix}{key}"
 
 
-def _read_file(path: Path, wanted: Sequence[str]) -> list[Json]:
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise DataError(f"{path}: cannot read {suffix or 'a file without suffix'}; give {', '.join(SUFFIXES)}")
-    if suffix == ".parquet":
-        return _read_parquet(path, wanted)
+def _top_names(names: list[str], wanted: Sequence[str]) -> list[str]:
+    """The columns that `wanted` asks for; all of them when it asks for one that is not there (the caller will say)."""
+    parts = [p for want in wanted for p in ([want] if want in names else [w.strip() for w in want.split(",")])]
+    hits = [[n for n in names if n == p or n == p.split(".")[0] or fnmatchcase(n, p)] for p in parts]
+    return [n for n in names if any(n in hit for hit in hits)] if hits and all(hits) else names
+
+
+# --- formats ----------------------------------------------------------------------------------------------------------
+
+
+def _read_csv(text: str, path: Path) -> list[Json]:
+    """The delimiter is a tab in .tsv, else the one of `,;|` and tab that the header has most of."""
+    header = text.partition("\n")[0]
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",;\t|", key=header.count)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, restkey="\0")
+    rows = []
     try:
-        if suffix in (".csv", ".tsv"):
-            with path.open(encoding="utf-8-sig", newline="") as f:
-                rows = csv.DictReader(f, delimiter="\t" if suffix == ".tsv" else ",", restkey="(surplus)")
-                return [{k: v for k, v in row.items() if k is not None} for row in rows]
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as e:
-        raise DataError(f"{path}: byte {e.start} is not UTF-8; convert it: iconv -f latin1 -t utf-8") from e
-    except (OSError, csv.Error) as e:
-        raise DataError(f"{path}: cannot be read: {e}") from e
-    if suffix == ".json":
-        try:
-            return _records(json.loads(text), path)
-        except (json.JSONDecodeError, RecursionError) as e:
-            raise DataError(f"{path}: not JSON: {e}; one record a line is read from .jsonl") from e
-    return _records(list(_json_lines(text, path)), path)
+        for row in reader:
+            if "\0" in row:
+                raise DataError(f"{path}, line {reader.line_num}: more cells than the header has; quote the commas")
+            rows.append(row)
+    except csv.Error as e:
+        raise DataError(f"{path}, line {reader.line_num}: cannot be read: {e}") from e
+    return rows
 
 
-def _json_lines(text: str, path: Path) -> Iterable[Any]:
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            try:
-                yield json.loads(line)
-            except (json.JSONDecodeError, RecursionError) as e:
-                raise DataError(f"{path}, line {number}: not JSON: {e}") from e
+def _decode(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as e:
+        raise DataError(f"{where}: not JSON: {e}; one record a line is read from .jsonl") from e
 
 
 def _records(value: Any, path: Path) -> list[Json]:
     """Rows of a decoded JSON value: see the module's first lines."""
-    if isinstance(value, list) and value and all(isinstance(v, list) for v in value):
+    if isinstance(value, dict):
+        return _keyed(value, path)
+    if not isinstance(value, list):
+        raise DataError(f"{path}: {type(value).__name__}, neither a list nor an object of records")
+    if value and all(isinstance(v, list) for v in value):
         header = value[0]
         if not all(isinstance(h, str) for h in header) or len(set(header)) < len(header):
             raise DataError(f"{path}: a list of lists whose first row is no header of distinct names")
         if odd := next((i for i, v in enumerate(value) if len(v) != len(header)), None):
             raise DataError(f"{path}, row {odd + 1}: {len(value[odd])} values under {len(header)} columns")
         return [dict(zip(header, v, strict=True)) for v in value[1:]]
-    if isinstance(value, list):
-        if odd := next((i for i, v in enumerate(value, 1) if not isinstance(v, dict)), None):
-            raise DataError(f"{path}, record {odd}: {type(value[odd - 1]).__name__}, not an object")
-        return value
-    if not isinstance(value, dict):
-        raise DataError(f"{path}: {type(value).__name__}, neither a list nor an object of records")
-    return _keyed(value, path)
+    if odd := next((i for i, v in enumerate(value, 1) if not isinstance(v, dict)), None):
+        raise DataError(f"{path}, record {odd}: {type(value[odd - 1]).__name__}, not an object")
+    return value
 
 
 def _keyed(value: Json, path: Path) -> list[Json]:
     inner = list(value.values())
-    if all(isinstance(v, dict) for v in inner) and inner:
-        if all(v and all(isinstance(r, dict) for r in v.values()) for v in inner) and _alike(inner):
-            return [{"key1": a, "key2": b} | r for a, rs in value.items() for b, r in rs.items()]
+    if inner and all(isinstance(v, dict) for v in inner):
+        if all(v and all(isinstance(r, dict) for r in v.values()) for v in inner):
+            records = [(a, b, r) for a, rs in value.items() for b, r in rs.items()]
+            if set.intersection(*(set(r) for *_, r in records)):  # they share a key, as records of one kind do
+                return [{"key1": a, "key2": b} | r for a, b, r in records]
         return [{"key1": key} | record for key, record in value.items()]
     lists = {k: v for k, v in value.items() if isinstance(v, list) and v and all(isinstance(r, dict) for r in v)}
-    if lists:
-        return [{"key1": key} | record for key, records in lists.items() for record in records]
-    raise DataError(f"{path}: an object without records; give a list of objects, or an object of them")
-
-
-def _alike(outer: list[Json]) -> bool:
-    """Do the innermost objects share a key, as records of one kind do?"""
-    keys = [set(record) for records in outer for record in records.values()]
-    return bool(set.intersection(*keys))
-
-
-def _top_names(names: list[str], wanted: Sequence[str]) -> list[str]:
-    """The columns that `wanted` asks for; all of them when it asks for one that is not there (the caller will say)."""
-    found: set[str] = set()
-    for want in wanted:
-        parts = [want] if want in names else [p.strip().split(".")[0] for p in want.split(",")]
-        hits = [[n for n in names if n == p or fnmatchcase(n, p)] for p in parts]
-        if not all(hits):
-            return names
-        found.update(n for hit in hits for n in hit)
-    return [n for n in names if n in found]
+    if not lists:
+        raise DataError(f"{path}: an object without records; give a list of objects, or an object of them")
+    return [{"key1": key} | record for key, records in lists.items() for record in records]
 
 
 def _read_parquet(path: Path, wanted: Sequence[str]) -> list[Json]:
@@ -198,20 +188,19 @@ def _read_parquet(path: Path, wanted: Sequence[str]) -> list[Json]:
     return rows
 
 
-def _read_hub(
-    repo: str, wanted: Sequence[str], split: str | None, config: str | None, revision: str | None, limit: int | None
-) -> list[Json]:
+def _read_hub(repo: str, wanted: Sequence[str]) -> list[Json]:
+    """Every split of the Hub's dataset `repo`; the split's name is the column `split`."""
     import datasets
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
 
     try:
-        loaded = datasets.load_dataset(repo, name=config, split=split, revision=revision)
-    except (OSError, ValueError, RuntimeError) as e:
+        if not constants.HF_HUB_OFFLINE:  # asks once, where `datasets` tries for half a minute
+            HfApi().dataset_info(repo, timeout=10)
+        splits = datasets.load_dataset(repo)
+    except (OSError, ValueError, RuntimeError, HTTPError) as e:
         line = " ".join(str(e).split())[:200]
-        raise DataError(f"{repo}: no such path here, and the Hub gives nothing: {line}") from e
-    parts = loaded if isinstance(loaded, dict) else {split or "": loaded}
-    rows: list[Json] = []
-    for name, part in parts.items():
-        part = part.select_columns(_top_names(part.column_names, wanted))
-        part = part.select(range(min(limit, len(part)))) if limit else part
-        rows += [{"split": name} | row for row in part]
-    return rows
+        raise DataError(f"{repo}: no such path here, and nothing from the Hub: {line}; give files you have") from e
+    asked = [name for name in wanted if name != "split"]
+    parts = {name: part.select_columns(_top_names(part.column_names, asked)) for name, part in splits.items()}
+    return [{"split": name} | row for name, part in parts.items() for row in part]

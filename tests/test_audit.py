@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation.audit import audit, audit_texts, render_text, render_texts, write_page
+from curation.audit import audit, audit_texts
+from curation.audit_page import render_text, render_texts, write_page
+from curation.cli import main
 from curation.errors import DataError, UsageError
 from curation.questions import UnreadableError, answer_style, parse_answer, parse_options
 from curation.rows import cell, match_columns, read_rows
@@ -172,7 +175,7 @@ def write(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv", "a.tsv", "a.parquet"])
 def test_the_same_questions_in_any_format_leak_alike(tmp_path: Path, name: str) -> None:
-    result = audit(str(write(tmp_path / name, biased())), **COLUMNS, seeds=1)
+    result = audit(str(write(tmp_path / name, biased())), **COLUMNS)
     assert (result["verdict"], result["n"], result["groups"]) == ("leaks", 240, 120)
     assert result["accuracy"] == 1.0
     assert result["telling"]["place"][0]["text"] == "urban road"
@@ -184,7 +187,7 @@ def test_the_same_questions_in_any_format_leak_alike(tmp_path: Path, name: str) 
 
 def test_shuffled_answers_do_not_leak(tmp_path: Path) -> None:
     rows = [row | {"gt": random.Random(i).choice(row["options"])} for i, row in enumerate(biased(1200))]
-    result = audit(str(write(tmp_path / "a.jsonl", rows)), **COLUMNS, seeds=1)
+    result = audit(str(write(tmp_path / "a.jsonl", rows)), **COLUMNS)
     assert result["verdict"] != "leaks"
     assert abs(result["accuracy"] - 0.25) < 0.05
 
@@ -194,9 +197,9 @@ def test_videos_that_hold_several_questions_each_become_rows(tmp_path: Path) -> 
     question = {"question": "Where?", "options": "A. urban, B.rural", "GT": "B"}
     path.write_text(json.dumps({f"v{i}.mp4": {"place": question, "road": question} for i in range(40)}))
     rows = read_rows(str(path), ["question"])
-    assert rows.columns == ["GT", "key1", "key2", "options", "question"]
-    assert (rows.rows[1]["key1"], rows.rows[1]["key2"]) == ("v0.mp4", "road")
-    result = audit(str(path), question="question", options="options", answer="GT", group="key1", family="key2", seeds=1)
+    assert set(rows[1]) == {"GT", "key1", "key2", "options", "question"}
+    assert (rows[1]["key1"], rows[1]["key2"]) == ("v0.mp4", "road")
+    result = audit(str(path), question="question", options="options", answer="GT", group="key1", family="key2")
     assert (result["n"], result["groups"], set(result["by_family"])) == (80, 40, {"place", "road"})
 
 
@@ -211,7 +214,7 @@ def test_other_shapes_of_json(tmp_path: Path) -> None:
     ]
     for written, rows in shapes:
         path.write_text(json.dumps(written))
-        assert read_rows(str(path), ["q"]).rows == rows
+        assert read_rows(str(path)) == rows
     assert cell(rows[0] | {"m": {"w": float("nan")}}, "m.w") is None
     assert cell({"a.b": 1, "a": {"b": 2}}, "a.b") == 1
     assert cell({"a": 3}, "a.b.c") is None
@@ -225,7 +228,7 @@ def test_header_row_in_jsonl_and_option_columns_by_pattern(tmp_path: Path) -> No
     assert match_columns(rows, "option*") == ["option0", "option2", "option10"]
     assert match_columns(rows, "option10, option2") == ["option10", "option2"]
     for pattern in ("option*", "option0,option2,option10"):
-        result = audit(str(tmp_path / "a.jsonl"), question="q", options=pattern, answer="answer", group="id", seeds=1)
+        result = audit(str(tmp_path / "a.jsonl"), question="q", options=pattern, answer="answer", group="id")
         assert result["n"] == 40
         assert result["examples"] == [] or result["examples"][0]["options"] == ["second", "tenth"]
         assert result["position"]["right"] == [0, 40]
@@ -235,9 +238,9 @@ def test_a_folder_is_read_whole_and_limit_cuts_rows(tmp_path: Path) -> None:
     write(tmp_path / "a.jsonl", biased(10))
     (tmp_path / "sub").mkdir()
     write(tmp_path / "sub" / "b.csv", biased(10))
-    rows = read_rows(str(tmp_path), ["q"]).rows
+    rows = read_rows(str(tmp_path))
     assert [r["file"] for r in rows] == ["a.jsonl"] * 10 + ["sub/b.csv"] * 10
-    assert len(read_rows(str(tmp_path), ["q"], limit=3).rows) == 3
+    assert audit(str(tmp_path), **COLUMNS, limit=3)["rows"] == 3
 
 
 @pytest.mark.parametrize(
@@ -252,6 +255,7 @@ def test_a_folder_is_read_whole_and_limit_cuts_rows(tmp_path: Path) -> None:
         ("a.json", b"[[1], [2]]", "no header"),
         ("a.csv", b"q,\xe9\n", "not UTF-8"),
         ("a.csv", b"q\n" + b"x" * 200_000, "cannot be read"),
+        ("a.csv", b"q,n\nwet, not dry,1\n", "line 2: more cells than the header"),
         ("a.csv", b"q\n", "no rows"),
         ("a.parquet", b"nothing", "not readable as Parquet"),
         ("a.xlsx", b"x", "cannot read .xlsx"),
@@ -270,10 +274,10 @@ def test_broken_files_are_one_clear_line(tmp_path: Path, name: str, content: byt
 def test_unknown_columns_and_paths_name_the_near_one(tmp_path: Path, name: str) -> None:
     path = str(write(tmp_path / name, biased(10)))
     with pytest.raises(
-        UsageError, match=r"no column 'vidio'; did you mean 'video'\? It has: gt, kind, options, q, video"
+        UsageError, match=r"no column 'vidio'; did you mean 'video'\? The columns are: gt, kind, options, q, video"
     ):
         audit(path, **COLUMNS | {"group": "vidio"})
-    with pytest.raises(UsageError, match="no column 'zzz'; It has"):
+    with pytest.raises(UsageError, match="no column 'zzz'; The columns are"):
         audit(path, **COLUMNS | {"options": "zzz"})
     with pytest.raises(UsageError, match="no such file"):
         audit(str(tmp_path / "absent.csv"), **COLUMNS)
@@ -287,7 +291,7 @@ def test_unreadable_questions_are_counted_and_too_many_are_an_error(tmp_path: Pa
     rows[3]["gt"] = "a boat"
     rows[4]["options"] = ["tunnel"]
     rows[5]["video"] = None
-    result = audit(str(write(tmp_path / "a.jsonl", rows)), **COLUMNS, seeds=1)
+    result = audit(str(write(tmp_path / "a.jsonl", rows)), **COLUMNS)
     assert {r: s["n"] for r, s in result["skipped"].items()} == {
         "answer is not among the options": 1,
         "fewer than two options": 1,
@@ -297,30 +301,37 @@ def test_unreadable_questions_are_counted_and_too_many_are_an_error(tmp_path: Pa
     assert any("1 questions have no 'video'" in n for n in result["notes"])
     for row in rows[:30]:
         row["gt"] = "a boat"
-    with pytest.raises(DataError, match=r"29 because: answer is not among the options.*a boat.*check"):
+    with pytest.raises(
+        DataError, match=r"29 of 100 questions cannot be read: answer is not among the options.*a boat.*check"
+    ):
         audit(str(write(tmp_path / "a.jsonl", rows)), **COLUMNS)
 
 
 def test_hub_names_go_through_datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import datasets
+    import huggingface_hub
 
     served = {"train": datasets.Dataset.from_list(biased(60)), "test": datasets.Dataset.from_list(biased(40))}
-    asked: list[Any] = []
+    asked: list[str] = []
 
-    def load(repo: str, **how: Any) -> Any:
-        asked.append((repo, how))
-        if how["name"] == "absent":
+    def look(self: Any, repo: str, timeout: float) -> None:
+        asked.append(repo)
+        if repo == "org/absent":
             raise ConnectionError("Couldn't reach\nthe Hub")
-        return served if how["split"] is None else served[how["split"]]
 
-    monkeypatch.setattr(datasets, "load_dataset", load)
-    result = audit("org/name", **COLUMNS, split="test", revision="v1", seeds=1)
-    assert (result["n"], asked[-1]) == (40, ("org/name", {"name": None, "split": "test", "revision": "v1"}))
-    assert audit("org/name", **COLUMNS, limit=70, seeds=1)["n"] == 70
+    monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", look)
+    monkeypatch.setattr(datasets, "load_dataset", lambda repo: served)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    assert audit("org/name", **COLUMNS)["n"] == 100
+    assert audit("org/name", **COLUMNS | {"family": "split"}, limit=70)["by_family"].keys() == {"train", "test"}
     with pytest.raises(UsageError, match="did you mean 'video'"):
         audit("org/name", **COLUMNS | {"group": "vidio"})
-    with pytest.raises(DataError, match=r"org/name: no such path .* the Hub gives nothing: Couldn't reach the Hub"):
-        audit("org/name", **COLUMNS, config="absent")
+    with pytest.raises(DataError, match=r"org/absent: no such path .* nothing from the Hub: Couldn't reach the Hub"):
+        audit("org/absent", **COLUMNS)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)  # what is in the cache can be read
+    asked.clear()
+    assert audit("org/name", **COLUMNS)["n"] == 100
+    assert not asked
 
 
 # --- beside the probe, and the report ---------------------------------------------------------------------------------
@@ -333,7 +344,7 @@ def test_positions_lengths_and_copies(tmp_path: Path) -> None:
         for i in range(120)
     ]
     rows[0]["gt"] = 3  # proves that indexes count from 0
-    result = audit(str(write(tmp_path / "a.jsonl", rows)), **COLUMNS, seeds=1)
+    result = audit(str(write(tmp_path / "a.jsonl", rows)), **COLUMNS)
     assert result["position"]["right"] == [119, 0, 0, 1]
     assert result["position"]["p_value"] < 1e-6
     assert result["by_features"]["position"]["verdict"] == "leaks"
@@ -341,7 +352,6 @@ def test_positions_lengths_and_copies(tmp_path: Path) -> None:
     copies = result["duplicates"]
     assert copies["repeated_questions"] == 118  # all but the pair whose answers differ
     assert copies["alike_options"] == 120
-    assert copies["distinct_questions"] == 60
 
 
 class Page(HTMLParser):
@@ -375,27 +385,31 @@ def test_hostile_strings_are_inert_on_the_page_and_in_the_terminal(tmp_path: Pat
         }
     rows[5]["gt"] = attack + "?"
     rows[6]["gt"] = "\ud800"
-    result = audit(str(write(tmp_path / "a.jsonl", rows)), **COLUMNS, seeds=1)
-    page = write_page(result, tmp_path / "new" / "page.html").read_text("utf-8")
+    result = audit(str(write(tmp_path / "a.jsonl", rows)), **COLUMNS)
+    write_page(result, tmp_path / "new" / "page.html")
+    page = (tmp_path / "new" / "page.html").read_text("utf-8")
     seen = Page(page)
     assert not {"script", "img", "link", "iframe"} & set(seen.tags)
     assert not [a for a in seen.attributes if a.startswith("on") or a in ("src", "href")]
     assert "<script>alert(1)" in seen.text  # shown as text
-    assert "prefers-color-scheme:dark" in page
+    assert "prefers-color-scheme: dark" in page
     assert seen.tags.count("svg") == len(result["by_features"]) + len(result["by_family"])
     assert "\x1b" not in render_text(result)
     assert "\x07" not in render_text(result)
 
 
 def test_the_text_report_names_verdict_interval_family_and_clue(tmp_path: Path) -> None:
-    result = audit(str(write(tmp_path / "a.jsonl", biased())), **COLUMNS, seeds=1)
+    result = audit(str(write(tmp_path / "a.jsonl", biased())), **COLUMNS)
     said = render_text(result)
     assert re.search(r"LEAKS.*everything", said)
     assert re.search(r"100\.0 % \[9\d\.\d, 100\.0\], chance 25\.0 %", said)
     assert "'urban road' right in 240 of 240 (expected 60)" in said
-    one = audit(str(write(tmp_path / "b.jsonl", biased(2))), **COLUMNS, seeds=1)
+    one = audit(str(write(tmp_path / "b.jsonl", biased(2))), **COLUMNS)
     assert "NOT SHOWN" in render_text(one)
-    assert "nothing can be held out" in write_page(one, tmp_path / "one.html").read_text("utf-8")
+    write_page(one, tmp_path / "one.html")
+    assert "nothing can be held out" in (tmp_path / "one.html").read_text("utf-8")
+    with pytest.raises(UsageError, match="Is a directory; give the name of a page"):
+        write_page(one, tmp_path)
 
 
 def test_copied_captions_are_found_across_groups(tmp_path: Path) -> None:
@@ -414,6 +428,28 @@ def test_copied_captions_are_found_across_groups(tmp_path: Path) -> None:
     assert "1 pairs with the same words, 1 near copies, 1 reworded" in render_texts(result)
     with pytest.raises(UsageError, match="no column 'txt'"):
         audit_texts(str(tmp_path / "a.jsonl"), text="txt", group="video")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--question", "q", "--options", "options", "--answer", "gt", "--out", "page.html"], 0, "report: page.html"),
+        (["--text", "q"], 0, "pairs with the same words"),
+        (["--question", "q", "--answer", "gt"], 2, "audit takes --question, --options and --answer, or --text"),
+        (["--text", "q", "--out", "page.html"], 2, "audit --text looks for copies only"),
+        (["--question", "q,gt", "--options", "options", "--answer", "gt"], 2, "means 2 columns"),
+        (["--question", "q", "--options", "gt", "--answer", "gt"], 1, "check that --options and --answer name"),
+    ],
+)
+def test_the_command_asks_for_questions_or_for_texts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: int, said: str
+) -> None:
+    write(tmp_path / "a.csv", biased())
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, ["audit", "a.csv", "--group", "video", *arguments])
+    assert (result.exit_code, said in result.output) == (code, True), result.output
+    assert code == 0 or result.output.count("\n") == 1
+    assert ("--out" in arguments and code == 0) == (tmp_path / "page.html").exists()
 
 
 @settings(max_examples=300, deadline=None)

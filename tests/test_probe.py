@@ -11,7 +11,7 @@ import pytest
 
 from curation.errors import DataError
 from curation.neardup import near_duplicates, similarity
-from curation.probe import EVERYTHING, PERMUTED, conclude, probe_class, probe_closed, probe_numbers, scores
+from curation.probe import EVERYTHING, PERMUTED, conclude, probe_class, probe_closed, scores
 
 POOL = ["red car", "blue van", "green bus", "white truck", "a cyclist", "two pedestrians", "dry road", "wet road"]
 
@@ -52,7 +52,6 @@ def test_a_string_that_is_right_too_often_leaks_and_is_named() -> None:
     assert result["by_family"]["f0"]["verdict"] != "leaks"
     clue = result["telling"]["f1"][0]
     assert (clue["text"], clue["right"]) == ("wet road", clue["offered"])
-    assert result["by_family"]["f1"]["best_constant"]["what"] == "wet road"
     assert result["by_features"][PERMUTED]["verdict"] != "leaks"
     assert all(items[int(e["id"])]["answer"] == e["answer"] for e in result["examples"])
 
@@ -119,7 +118,7 @@ def test_a_string_right_for_one_question_only_is_found_though_no_string_is_favou
         items.append({"id": str(i), "question": question, "options": options, "answer": options.index(right)})
         items[-1] |= {"group": f"v{i // 3}", "family": "yes/no"}
     result = probe_closed(items)
-    assert result["by_features"]["look-up"]["accuracy"] < 0.6
+    assert result["by_features"]["option text"]["accuracy"] < 0.6
     assert result["verdict"] == "leaks"
     assert result["accuracy"] > 0.8
 
@@ -151,7 +150,7 @@ def test_intervals_are_those_of_groups_not_of_items() -> None:
     """400 items in 100 groups that agree within: the standard error is sqrt(p (1 - p) / 100), not / 400."""
     hit = np.repeat(np.arange(100) % 4 == 0, 4).astype(np.float64)
     for group, units in ((np.repeat(np.arange(100), 4), 100), (np.arange(400), 400)):
-        scored = scores({"x": hit}, np.full(400, 0.25), group, replicates=2000, margin=0.03)["x"]
+        scored = scores({"x": hit}, np.full(400, 0.25), group, replicates=2000)["x"]
         half = (scored["interval"][1] - scored["interval"][0]) / 2
         assert half == pytest.approx(1.96 * (0.25 * 0.75 / units) ** 0.5, rel=0.1)
         assert scored["accuracy"] == 0.25
@@ -161,8 +160,8 @@ def test_many_tests_need_more_to_conclude_a_leak() -> None:
     """38 of 100 right where 28 (chance and margin) are the limit: 2.1 standard errors of .0485, not 3.5."""
     hit = (np.arange(100) < 38).astype(np.float64)
     arguments = (np.full(100, 0.25), np.arange(100))
-    alone = scores({"x": hit}, *arguments, replicates=4000, margin=0.03)["x"]
-    among_many = scores({"x": hit}, *arguments, tests=100, replicates=4000, margin=0.03)["x"]
+    alone = scores({"x": hit}, *arguments, replicates=4000)["x"]
+    among_many = scores({"x": hit}, *arguments, tests=100, replicates=4000)["x"]
     assert (alone["verdict"], among_many["verdict"]) == ("leaks", "not shown")
     assert alone["interval"] == among_many["interval"]
 
@@ -173,7 +172,7 @@ def test_ties_are_broken_by_the_seed_not_by_the_position() -> None:
     ]
     found = probe_closed(items)["by_features"]
     assert found["position"]["accuracy"] == 1.0
-    assert abs(found["look-up"]["accuracy"] - 0.25) < 0.06  # no string was ever seen: all options tie
+    assert abs(found["form"]["accuracy"] - 0.25) < 0.06  # the options are of one form: all tie
 
 
 def test_number_of_options_may_vary_and_chance_is_the_mean_of_one_in_k() -> None:
@@ -209,26 +208,12 @@ def test_an_answer_outside_the_options_is_refused_by_item() -> None:
     ],
 )
 def test_verdicts(low: float, high: float, groups: int, verdict: str, word: str) -> None:
-    said, because = conclude(low, high, 100, groups, 0.03)
+    said, because = conclude(low, high, 100, groups)
     assert said == verdict
     assert word in because
 
 
-# --- numbers and classes ----------------------------------------------------------------------------------------------
-
-
-def test_times_at_a_fixed_place_are_hit_by_a_constant() -> None:
-    rng = random.Random(0)
-    groups = [str(i) for i in range(300)]
-    fixed = probe_numbers([20 + rng.uniform(-0.5, 0.5) for _ in groups], groups, span=40)
-    assert fixed["verdict"] == "leaks"
-    assert fixed["accuracy"] == 1.0
-    assert fixed["constant"] == pytest.approx(20, abs=0.1)
-    spread = probe_numbers([rng.uniform(0, 40) for _ in range(3000)], [str(i) for i in range(3000)], span=40)
-    assert spread["chance"] == pytest.approx(0.05)
-    assert spread["verdict"] == "clean", spread
-    assert probe_numbers([1.0] * 300, groups)["verdict"] == "not shown"  # no span: nothing to compare with
-    assert probe_numbers([1.0, 2.0], ["a", "a"])["accuracy"] is None
+# --- classes ----------------------------------------------------------------------------------------------------------
 
 
 def test_class_told_by_the_question_side() -> None:
@@ -236,12 +221,13 @@ def test_class_told_by_the_question_side() -> None:
     classes = [rng.choice(["collision"] * 8 + ["normal", "near_collision"]) for _ in range(900)]
     groups = [str(i // 2) for i in range(900)]
     neutral = [f"What happens after second {rng.randint(1, 9)}?" for _ in classes]
-    assert probe_class(neutral, classes, groups, margin=0.08)["verdict"] == "clean"  # skewed shares are no leak
+    fair = probe_class(neutral, classes, groups)
+    assert fair["verdict"] != "leaks"
+    assert fair["accuracy"] < 0.4  # balanced over classes: 80 % collisions are no leak
     told = [t if c != "collision" else t.replace("happens", "is struck") for t, c in zip(neutral, classes, strict=True)]
     result = probe_class(told, classes, groups)
     assert result["verdict"] == "leaks"
     assert result["chance"] == pytest.approx(1 / 3)
-    assert "struck" in [w["text"] for w in result["telling"]["collision"]]
     assert result["by_features"][PERMUTED]["verdict"] != "leaks"
     assert result["by_features"][EVERYTHING]["accuracy"] > 0.6
     assert probe_class(["a"], ["x"], ["g"])["accuracy"] is None
