@@ -3,17 +3,15 @@
 A weight matrix `(r, n)` says how often each of the n clips counts in each of r replicates: ones give the score
 itself, bootstrap counts give its replicates. So every score exists once and is vectorised over replicates.
 
-Conventions (NaN here, None in a summary, where a score is undefined):
-precision of a class nobody predicted, recall of a class without truth, F1 of a class with neither;
-macro-F1 is the mean F1 of the classes that occur in truth or predictions, balanced accuracy the mean recall of those
-in truth; average precision without a positive clip. An answer that is no class is wrong, and counted apart.
+Undefined (NaN here, None in a summary) are the precision of a class nobody predicted, the recall of a class without
+truth, the F1 of a class with neither, and average precision without a positive clip. Macro-F1 is the mean F1 of the
+classes that occur in truth or predictions, balanced accuracy the mean recall of those in truth.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -23,22 +21,22 @@ from curation.errors import DataError
 
 CLASSES = ("collision", "near_collision", "normal")
 POSITIVE = ("collision", "near_collision")  # Nexar's target = 1
-BINS = 10  # equal-width confidence bins of the calibration error
+TARGET = "collision"  # the class whose F1 is the headline
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Table:
-    """One arm's predictions as arrays over n clips, in order of clip id. `pred` is K for an answer that is no class."""
+    """One arm's predictions as arrays over n clips, in order of clip id; truth and prediction as index of CLASSES."""
 
-    classes: tuple[str, ...]
     clips: tuple[str, ...]
     groups: tuple[str, ...]
     truth: Ints  # (n,)
-    pred: Ints  # (n,), 0..K
-    scores: Floats | None  # (n, K), rows sum to 1; None when any clip has none
+    pred: Ints  # (n,)
+    scores: Floats  # (n, K), rows sum to 1
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -46,66 +44,50 @@ class Table:
     @property
     def group_index(self) -> Ints:
         """(n,): the position of each clip's group among the sorted groups."""
-        index = {g: i for i, g in enumerate(sorted(set(self.groups)))}
-        return np.array([index[g] for g in self.groups], dtype=np.int64)
+        return np.unique(self.groups, return_inverse=True)[1].astype(np.int64)
 
     def take(self, clips: set[str]) -> Table:
         """The rows of `clips` only."""
         at = [i for i, c in enumerate(self.clips) if c in clips]
         names = tuple(self.clips[i] for i in at), tuple(self.groups[i] for i in at)
-        scores = None if self.scores is None else self.scores[at]
-        return Table(self.classes, *names, self.truth[at], self.pred[at], scores)
+        return Table(*names, self.truth[at], self.pred[at], self.scores[at])
 
     def constant(self, answer: str) -> Table:
         """The same clips, all answered with `answer`, all scored alike."""
-        k = len(self.classes)
-        pred = np.full(len(self), self.classes.index(answer), dtype=np.int64)
-        return Table(self.classes, self.clips, self.groups, self.truth, pred, np.full((len(self), k), 1 / k))
+        pred = np.full(len(self), CLASSES.index(answer), dtype=np.int64)
+        return Table(self.clips, self.groups, self.truth, pred, np.full_like(self.scores, 1 / len(CLASSES)))
 
 
-def table(rows: Sequence[Mapping[str, Any]], classes: Sequence[str] = CLASSES) -> Table:
+def table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """Prediction rows of one arm as arrays.
 
-    Raises DataError for a clip given twice, a truth that is no class, or scores that are no probabilities.
+    Raises DataError for a clip given twice, a truth or answer that is no class, or scores that are no probabilities.
     """
-    ordered = sorted(rows, key=lambda r: str(r["clip_id"]))
-    clips = tuple(str(r["clip_id"]) for r in ordered)
-    for first, second in pairwise(clips):
-        if first == second:
-            raise DataError(f"predictions: clip {first} is answered twice in one arm; score a clip once per arm")
-    index = {c: i for i, c in enumerate(classes)}
-    for row in ordered:
-        if row["truth"] not in index:
-            known = ", ".join(classes)
-            raise DataError(f"predictions: clip {row['clip_id']}: truth {row['truth']!r} is none of {known}")
-    return Table(
-        tuple(classes),
-        clips,
-        tuple(str(r["group"]) for r in ordered),
-        np.array([index[r["truth"]] for r in ordered], dtype=np.int64),
-        np.array([index.get(str(r.get("pred")), len(index)) for r in ordered], dtype=np.int64),
-        _probabilities(ordered, classes),
-    )
-
-
-def _probabilities(rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> Floats | None:
-    if not rows or any(not row.get("scores") for row in rows):
-        return None
-    values = np.array([[float(row["scores"].get(c, 0.0)) for c in classes] for row in rows])
-    total = values.sum(axis=1, keepdims=True)
-    bad = ~np.isfinite(values).all(axis=1) | (values < 0).any(axis=1) | (total[:, 0] <= 0)
+    rows = sorted(rows, key=lambda r: str(r["clip_id"]))
+    clips = tuple(str(r["clip_id"]) for r in rows)
+    for i, row in enumerate(rows):
+        if i and clips[i] == clips[i - 1]:
+            raise DataError(f"predictions: clip {clips[i]} is answered twice in one arm; score a clip once per arm")
+        for key in ("truth", "pred"):
+            if row[key] not in CLASSES:
+                raise DataError(f"predictions: clip {clips[i]}: {key} {row[key]!r} is none of {', '.join(CLASSES)}")
+    scores = np.array([[float(row["scores"].get(c, 0.0)) for c in CLASSES] for row in rows])
+    total = scores.sum(axis=1, keepdims=True)
+    bad = ~np.isfinite(scores).all(axis=1) | (scores < 0).any(axis=1) | (total[:, 0] <= 0)
     if bad.any():
-        clip = rows[int(np.flatnonzero(bad)[0])]["clip_id"]
-        raise DataError(f"predictions: clip {clip}: scores must be finite, not negative and not all zero")
-    return np.asarray(values / total, dtype=np.float64)
+        raise DataError(
+            f"predictions: clip {clips[bad.argmax()]}: scores must be finite, not negative and not all zero"
+        )
+    truth, pred = (np.array([CLASSES.index(r[key]) for r in rows], dtype=np.int64) for key in ("truth", "pred"))
+    return Table(clips, tuple(str(r["group"]) for r in rows), truth, pred, scores / total)
 
 
 def confusion(t: Table, weights: Floats) -> Floats:
-    """(r, K, K + 1): weight of each (truth, prediction); the last column holds answers that are no class."""
-    k = len(t.classes)
-    cell = np.zeros((len(t), k * (k + 1)))
-    cell[np.arange(len(t)), t.truth * (k + 1) + t.pred] = 1.0
-    return np.asarray((weights @ cell).reshape(-1, k, k + 1))
+    """(r, K, K): weight of each (truth, prediction)."""
+    k = len(CLASSES)
+    cell = np.zeros((len(t), k * k))
+    cell[np.arange(len(t)), t.truth * k + t.pred] = 1.0
+    return np.asarray((weights @ cell).reshape(-1, k, k))
 
 
 def _ratio(a: Floats, b: Floats) -> Floats:
@@ -120,7 +102,7 @@ def _mean_defined(values: Floats) -> Floats:
     return _ratio(np.where(known, values, 0.0).sum(axis=-1), known.sum(axis=-1).astype(float))
 
 
-def average_precision(positive: NDArray[np.bool_], score: Floats, weights: Floats) -> Floats:
+def average_precision(positive: Bools, score: Floats, weights: Floats) -> Floats:
     """(r,): sum over thresholds of (recall gained) x precision, ties taken together (as scikit-learn defines it)."""
     order = np.argsort(-score, kind="stable")
     ends = np.append(np.flatnonzero(np.diff(score[order])), len(order) - 1)
@@ -129,31 +111,18 @@ def average_precision(positive: NDArray[np.bool_], score: Floats, weights: Float
     seen = np.cumsum(w, axis=1)[:, ends]
     precision = np.nan_to_num(_ratio(hits, seen))
     gained = np.diff(hits, axis=1, prepend=0.0)
-    total: Floats = hits[:, -1]
-    return _ratio((gained * precision).sum(axis=1), total)
+    return _ratio((gained * precision).sum(axis=1), hits[:, -1])
 
 
-def calibration_error(t: Table, weights: Floats) -> Floats:
-    """(r,): expected calibration error of the likeliest class in 10 equal bins (Naeini 2015; Guo et al. 2017)."""
-    if t.scores is None:
-        return np.full(len(weights), np.nan)
-    sure = t.scores.max(axis=1)
-    gap = sure - (t.scores.argmax(axis=1) == t.truth)
-    cell = np.zeros((len(t), BINS))
-    cell[np.arange(len(t)), np.minimum((sure * BINS).astype(int), BINS - 1)] = gap
-    return _ratio(np.abs(weights @ cell).sum(axis=1), weights.sum(axis=1))
-
-
-def measure(t: Table, weights: Floats, positive: Sequence[str] = POSITIVE) -> dict[str, Floats]:
+def measure(t: Table, weights: Floats) -> dict[str, Floats]:
     """Every score of `t` under each row of `weights` (r, n): name -> (r,), NaN where undefined.
 
     Names: accuracy, balanced_accuracy, macro_f1, precision.<class>, recall.<class>, f1.<class>, and from the
-    probabilities average_precision (of any class in `positive`: Nexar's score), brier (multi-class, 0 to 2,
-    Brier 1950).
+    probabilities average_precision (of any class in POSITIVE: Nexar's score), brier (multi-class, 0 to 2, Brier 1950).
     """
     c = confusion(t, weights)
     right = np.diagonal(c, axis1=1, axis2=2)  # (r, K)
-    truth, said = c.sum(axis=2), c[:, :, :-1].sum(axis=1)
+    truth, said = c.sum(axis=2), c.sum(axis=1)
     f1, recall, precision = _ratio(2 * right, truth + said), _ratio(right, truth), _ratio(right, said)
     out = {
         "accuracy": _ratio(right.sum(axis=1), truth.sum(axis=1)),
@@ -161,31 +130,34 @@ def measure(t: Table, weights: Floats, positive: Sequence[str] = POSITIVE) -> di
         "macro_f1": _mean_defined(f1),
     }
     for name, values in (("precision", precision), ("recall", recall), ("f1", f1)):
-        out |= {f"{name}.{cls}": values[:, i] for i, cls in enumerate(t.classes)}
-    undefined = np.full(len(weights), np.nan)
-    out |= {"average_precision": undefined, "brier": undefined}
-    if t.scores is not None:
-        at = [t.classes.index(p) for p in positive if p in t.classes]
-        out["average_precision"] = average_precision(np.isin(t.truth, at), t.scores[:, at].sum(axis=1), weights)
-        off = ((t.scores - np.eye(len(t.classes))[t.truth]) ** 2).sum(axis=1)
-        out["brier"] = _ratio(weights @ off, weights.sum(axis=1))
+        out |= {f"{name}.{cls}": values[:, i] for i, cls in enumerate(CLASSES)}
+    at = [CLASSES.index(p) for p in POSITIVE]
+    out["average_precision"] = average_precision(np.isin(t.truth, at), t.scores[:, at].sum(axis=1), weights)
+    off = ((t.scores - np.eye(len(CLASSES))[t.truth]) ** 2).sum(axis=1)
+    out["brier"] = _ratio(weights @ off, weights.sum(axis=1))
     return out
 
 
-def score(t: Table, positive: Sequence[str] = POSITIVE) -> dict[str, float | None]:
-    """Every score of `t` with each clip counted once; None where undefined. Adds `ece`."""
-    ones = np.ones((1, len(t)))
-    values = measure(t, ones, positive) | {"ece": calibration_error(t, ones)}
+def score(t: Table) -> dict[str, float | None]:
+    """Every score of `t` with each clip counted once; None where undefined."""
+    values = measure(t, np.ones((1, len(t))))
     return {name: None if np.isnan(v[0]) else float(v[0]) for name, v in values.items()}
 
 
-def best_constant(t: Table, target: str = "collision") -> dict[str, tuple[str, float]]:
-    """The best that one fixed answer does on these clips: score name -> (answer, value).
+def bears_on(t: Table, name: str) -> Bools:
+    """(n,): the clips that bear on score `name`: of a class those truly it (recall), called it, or either (F1)."""
+    kind, _, cls = name.partition(".")
+    if not cls:
+        return np.ones(len(t), dtype=bool)
+    true, said = t.truth == CLASSES.index(cls), t.pred == CLASSES.index(cls)
+    return np.asarray({"recall": true, "precision": said, "f1": true | said}[kind])
 
-    Accuracy: the share of the commonest class. F1 of `target`: always answering it gives 2p / (1 + p) where p is its
-    share (.50 for three balanced classes); any other fixed answer gives 0.
+
+def best_constant(t: Table) -> dict[str, str]:
+    """The one answer that, given to every clip, does best: score name -> answer.
+
+    For accuracy the commonest class. For F1 of a class that class: 2p / (1 + p) where p is its share (.50 for three
+    balanced classes); any other fixed answer gives 0.
     """
-    share = np.bincount(t.truth, minlength=len(t.classes)) / max(len(t), 1)
-    p = float(share[t.classes.index(target)])
-    common = int(share.argmax())
-    return {"accuracy": (t.classes[common], float(share[common])), f"f1.{target}": (target, 2 * p / (1 + p))}
+    common = int(np.bincount(t.truth, minlength=len(CLASSES)).argmax())
+    return {f"f1.{TARGET}": TARGET, "accuracy": CLASSES[common]}

@@ -17,41 +17,22 @@ from typing import Any
 import numpy as np
 
 from curation.errors import DataError
-from eval import charts, page, stats
-from eval.metrics import CLASSES, POSITIVE, Floats, Table, best_constant, confusion, measure, score, table
+from eval import metrics, page, stats
+from eval.metrics import CLASSES, POSITIVE, TARGET, Floats, Table
+from eval.page import COMPARED, Media, Row
 
 Json = dict[str, Any]
-Row = Mapping[str, Any]
 
 ARMS = ("full", "untrained", "shuffled", "last_frame", "first_frame", "blind")
-NEEDED = ("clip_id", "group", "arm", "truth", "pred")
+HEADLINE = f"f1.{TARGET}"
 LARGEST_SLICES = 12  # values of an attribute that are shown
 TOLERANCE = 0.10  # how far above the best constant the blind arm's upper end may lie
-
-
-@dataclass(frozen=True)
-class Setting:
-    """How scores are taken: the class in question, the classes that count as positive, and the resampling."""
-
-    classes: tuple[str, ...] = CLASSES
-    target: str = "collision"
-    positive: tuple[str, ...] = POSITIVE
-    replicates: int = 2000
-    seed: int = 0
-    level: float = 0.95
-
-    @property
-    def compared(self) -> tuple[str, ...]:
-        return (f"f1.{self.target}", "accuracy", "macro_f1", "average_precision")
-
-
-def bears_on(t: Table, name: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """(n,) bool: the clips that bear on score `name`: of a class those truly it (recall), called it, or either (F1)."""
-    kind, _, cls = name.partition(".")
-    if not cls:
-        return np.ones(len(t), dtype=bool)
-    true, said = t.truth == t.classes.index(cls), t.pred == t.classes.index(cls)
-    return np.asarray({"recall": true, "precision": said, "f1": true | said}[kind])
+UNDEFINED = {
+    "precision": "never predicted",
+    "recall": "no such clip",
+    "f1": "no such clip, never predicted",
+    "average_precision": "no positive clip",
+}
 
 
 @dataclass(frozen=True)
@@ -63,202 +44,165 @@ class Scored:
     replicates: dict[str, Floats]
 
 
-def scored(t: Table, how: Setting) -> Scored:
+def scored(t: Table) -> Scored:
     """Every score of `t` with its interval; None is undefined, and `note` says why."""
     group = t.group_index
-    values = stats.bootstrap(lambda w: measure(t, w, how.positive), group, how.replicates, how.seed)
+    replicates = stats.bootstrap(lambda w: metrics.measure(t, w), group)
     fixed = len(set(t.pred.tolist())) == 1
     out: Json = {}
-    for name, value in score(t, how.positive).items():
-        bearing = bears_on(t, name)
+    for name, value in metrics.score(t).items():
+        bearing = metrics.bears_on(t, name)
         clips, groups = int(bearing.sum()), len(set(group[bearing].tolist()))
-        bounds, note = None, _why_undefined(name, t)
-        if value is not None and name == "ece":
-            note = "no interval: resampling itself adds to this error"
-        elif value is not None:
+        low, high, note = None, None, ""
+        if value is None:
+            note = UNDEFINED[name.partition(".")[0]]
+        else:
             top = 2.0 if name == "brier" else 1.0
-            unit = (value / top, values[name] / top)
-            bounds, note = stats.score_interval(*unit, groups, clips, level=how.level, fixed=fixed)
-            bounds = None if bounds is None else (bounds[0] * top, bounds[1] * top)
-        low, high = bounds or (None, None)
+            bounds, note = stats.score_interval(value / top, replicates[name] / top, groups, clips, fixed=fixed)
+            if bounds is not None:
+                low, high = bounds[0] * top, bounds[1] * top
         out[name] = {"value": value, "low": low, "high": high, "n": len(t), "support": clips, "groups": groups}
         out[name]["note"] = note
-    return Scored(t, out, values)
+    return Scored(t, out, replicates)
 
 
-def _why_undefined(name: str, t: Table) -> str:
-    if t.scores is None and name in ("average_precision", "brier", "ece"):
-        return "no probabilities were recorded"
-    reasons = {"precision": "never predicted", "recall": "no such clip", "f1": "no such clip, never predicted"}
-    return reasons.get(name.partition(".")[0], "no positive clip")
+def difference(a: Scored, b: Scored, name: str) -> Json:
+    """Score `name` of a - b, over the same clips: {value, low, high, p, se, n, groups, note}.
 
-
-def difference(a: Scored, b: Scored, how: Setting) -> Json:
-    """a - b on the clips both have: score name -> {value, low, high, p, n, groups, minimum_detectable, note}.
-
-    Groups are resampled for both arms at once. Adds `mcnemar`, the exact test over clips.
+    Groups are resampled for both arms at once. Where that moves nothing, because an arm or the difference is the same
+    in every group, the two arms' own intervals are added instead: a few clips that agree prove no equality.
     """
-    both = set(a.table.clips) & set(b.table.clips)
-    if not both:
-        raise DataError("predictions: two arms share no clip, so they cannot be compared; score both on the same split")
-    a, b = (s if len(s.table) == len(both) else scored(s.table.take(both), how) for s in (a, b))
-    groups = len(set(a.table.groups))
-    out: Json = {}
-    for name in how.compared:
-        x, y, xs, ys = a.scores[name], b.scores[name], a.replicates[name], b.replicates[name]
-        entry: Json = {"value": None, "low": None, "high": None, "p": None, "n": len(both), "groups": groups}
-        out[name] = entry | {"minimum_detectable": None, "note": x["note"] or y["note"]}
-        if x["value"] is None or y["value"] is None:
-            continue
-        value = x["value"] - y["value"]
-        bounds, p, note = stats.difference_interval(value, xs - ys, groups, how.level)
-        if bounds is not None and _rigid(x, xs, y, ys):
-            bounds = stats.square_and_add(x["value"], (x["low"], x["high"]), y["value"], (y["low"], y["high"]))
-            p, note = stats.p_of(value, bounds, groups, how.level), "from the intervals of both arms"
-        se, _ = stats.spread(xs - ys, groups)
-        low, high = bounds or (None, None)
-        out[name] |= {"value": value, "low": low, "high": high, "p": p, "note": note}
-        out[name]["minimum_detectable"] = stats.minimum_detectable(se, how.level) if se else None
-    only = (a.table.pred == a.table.truth).astype(int) - (b.table.pred == b.table.truth).astype(int)
+    x, y, groups = a.scores[name], b.scores[name], len(set(a.table.groups))
+    out: Json = dict.fromkeys(("value", "low", "high", "p", "se"))
+    out |= {"n": len(a.table), "groups": groups, "note": x["note"] or y["note"]}
+    if x["value"] is None or y["value"] is None:
+        return out
+    xs, ys = a.replicates[name], b.replicates[name]
+    value = x["value"] - y["value"]
+    se, note = stats.spread(xs - ys, groups)
+    out |= {"value": value, "se": se, "note": note}
+    if se is None:
+        return out
+    bounds = stats.difference_interval(value, se, groups)
+    if x["low"] is not None and y["low"] is not None and min(np.nanstd(v) for v in (xs, ys, xs - ys)) < stats.NO_SPREAD:
+        bounds = stats.square_and_add(x["value"], (x["low"], x["high"]), y["value"], (y["low"], y["high"]))
+        out["note"] = "from the intervals of both arms"
+    low, high = max(-1.0, bounds[0]), min(1.0, bounds[1])
+    return out | {"low": low, "high": high, "p": stats.p_of(value, bounds, groups)}
+
+
+def mcnemar(a: Table, b: Table) -> Json:
+    """How many clips only one of two arms got right, and the exact p of that over clips."""
+    only = (a.pred == a.truth).astype(int) - (b.pred == b.truth).astype(int)
     first, second = int((only > 0).sum()), int((only < 0).sum())
-    out["mcnemar"] = {"first_only": first, "second_only": second, "p": stats.mcnemar_exact(first, second)}
-    return out
+    return {"first_only": first, "second_only": second, "p": stats.mcnemar_exact(first, second)}
 
 
-def _rigid(x: Json, xs: Floats, y: Json, ys: Floats) -> bool:
-    """True when an arm has no spread to resample, and both have an interval of their own."""
-    if x["low"] is None or y["low"] is None:
-        return False
-    return bool(np.nanstd(xs) < 1e-9 or np.nanstd(ys) < 1e-9)
-
-
-def summarize(
-    predictions: Sequence[Row],
-    *,
-    how: Setting | None = None,
-    attributes: Mapping[str, Mapping[str, Any]] | None = None,
-) -> Json:
+def summarize(predictions: Sequence[Row], attributes: Mapping[str, Mapping[str, Any]] | None = None) -> Json:
     """All scores of all arms, their difference to `full`, the best constant answer, slices and verdicts, as JSON data.
 
-    `attributes` gives further slices: clip id -> {"cause": ..., "weather": ...}. Raises DataError for rows that lack a
-    field or contradict one another, and where arm `full` is missing.
+    `attributes` gives further slices: clip id -> {"cause": ..., "weather": ...}. Raises DataError where arm `full` is
+    missing, rows contradict one another, or the arms did not answer the same clips.
     """
-    how = how or Setting()
-    tables = _arms(predictions, how)
-    arms = {name: scored(t, how) for name, t in tables.items()}
-    full = tables["full"]
-    differences = {name: difference(arms["full"], arm, how) for name, arm in arms.items() if name != "full"}
+    arms = {name: scored(t) for name, t in _tables(predictions).items()}
+    full = arms["full"]
     constant: Json = {}
     against: Json = {}
-    for name, (answer, value) in best_constant(full, how.target).items():
-        always = scored(full.constant(answer), how)
-        constant[name] = always.scores[name] | {"answer": answer, "value": value}
-        against[name] = difference(arms["full"], always, how)[name]
-    for name in how.compared:  # the comparison with the constant comes first and stands alone; the arms are a family
-        known = {k: d[name]["p"] for k, d in differences.items() if d[name]["p"] is not None}
-        adjusted = stats.holm(known)
-        for k, d in differences.items():
-            d[name]["p_adjusted"] = adjusted.get(k)
-    differences = {"constant": {k: d | {"p_adjusted": d["p"]} for k, d in against.items()}} | differences
+    for name, answer in metrics.best_constant(full.table).items():
+        always = scored(full.table.constant(answer))
+        constant[name] = always.scores[name] | {"answer": answer}
+        against[name] = difference(full, always, name)
+        against[name]["p_adjusted"] = against[name]["p"]  # asked first and alone; the arms are a family
+    differences: Json = {"constant": against}
+    others = {k: arm for k, arm in arms.items() if k != "full"}
+    for key, arm in others.items():
+        told = {name: difference(full, arm, name) for name in COMPARED}
+        differences[key] = told | {"mcnemar": mcnemar(full.table, arm.table)}
+    for name in COMPARED:
+        adjusted = stats.holm({k: p for k in others if (p := differences[k][name]["p"]) is not None})
+        for key in others:
+            differences[key][name]["p_adjusted"] = adjusted.get(key)
     summary = {
         "format": 1,
-        "setting": {**how.__dict__, "classes": list(how.classes), "positive": list(how.positive)},
-        "clips": len(full),
-        "groups": len(set(full.groups)),
-        "class_counts": {c: int((full.truth == i).sum()) for i, c in enumerate(full.classes)},
+        "setting": {"classes": list(CLASSES), "target": TARGET, "positive": list(POSITIVE), "level": stats.LEVEL}
+        | {"replicates": stats.REPLICATES, "seed": stats.SEED},
+        "clips": len(full.table),
+        "groups": len(set(full.table.groups)),
+        "class_counts": {c: int((full.table.truth == i).sum()) for i, c in enumerate(CLASSES)},
         "arms": {name: _arm(arm) for name, arm in arms.items()},
         "constant": constant,
         "differences": differences,
-        "power": _power(against[f"f1.{how.target}"], len(full), how),
-        "slices": _slices(predictions, full, attributes or {}, how),
+        "power": _power(against[HEADLINE]),
+        "slices": _slices(predictions, full.table, attributes or {}),
     }
     return summary | {"verdicts": verdicts(summary)}
 
 
-def _arms(predictions: Sequence[Row], how: Setting) -> dict[str, Table]:
-    """The table of each arm, known arms first. Raises DataError where rows are incomplete or disagree."""
+def _tables(predictions: Sequence[Row]) -> dict[str, Table]:
+    """The table of each arm, known arms first."""
     by_arm: dict[str, list[Row]] = {}
-    facts: dict[str, tuple[str, str]] = {}
-    for number, row in enumerate(predictions, 1):
-        missing = [k for k in NEEDED if k not in row]
-        if missing:
-            raise DataError(f"predictions row {number}: no {', '.join(missing)}; write them with `autodrive eval`")
-        fact = (str(row["truth"]), str(row["group"]))
-        if facts.setdefault(str(row["clip_id"]), fact) != fact:
-            raise DataError(
-                f"predictions row {number}: clip {row['clip_id']} has another truth or group in another arm"
-            )
+    for row in predictions:
         by_arm.setdefault(str(row["arm"]), []).append(row)
     if "full" not in by_arm:
         raise DataError("predictions: no arm 'full'; every other arm is read against it, so predict it first")
-    order = [a for a in ARMS if a in by_arm] + sorted(set(by_arm) - set(ARMS))
-    return {arm: table(by_arm[arm], how.classes) for arm in order}
+    out = {
+        arm: metrics.table(by_arm[arm]) for arm in sorted(by_arm, key=lambda a: (ARMS.index(a) if a in ARMS else 99, a))
+    }
+    full = out["full"]
+    for arm, t in out.items():
+        if (t.clips, t.groups, t.truth.tolist()) != (full.clips, full.groups, full.truth.tolist()):
+            raise DataError(f"predictions: arm {arm!r} has other clips, groups or truths than 'full'; predict it again")
+    return out
 
 
 def _arm(arm: Scored) -> Json:
     t = arm.table
-    right = (t.pred == t.truth).astype(float)
-    effect = stats.design_effect(right, t.group_index)
+    effect = stats.design_effect((t.pred == t.truth).astype(float), t.group_index)
     return {
         "n": len(t),
         "groups": len(set(t.groups)),
-        "no_answer": int((t.pred == len(t.classes)).sum()),
         "design_effect": effect,
-        "effective_n": None if not effect else len(t) / effect,
-        "confusion": confusion(t, np.ones((1, len(t))))[0].astype(int).tolist(),
+        "effective_n": None if effect is None else len(t) / max(effect, 1.0),  # never more than there are
+        "confusion": metrics.confusion(t, np.ones((1, len(t))))[0].astype(int).tolist(),
         "metrics": arm.scores,
     }
 
 
-def _power(against_constant: Json, n: int, how: Setting) -> Json:
+def _power(d: Json) -> Json:
     """The smallest F1 difference to the constant that is found with 80 % power, and the clips it takes for less."""
-    least = against_constant["minimum_detectable"]
-    if least is None:
-        note = against_constant["note"] if against_constant["low"] is None else "the groups show no spread"
+    if d["se"] is None or d["se"] < stats.NO_SPREAD:
+        note = d["note"] if d["se"] is None else "the groups show no spread"
         return {"minimum_detectable": None, "clips_for": {}, "note": note}
-    se = least / stats.minimum_detectable(1.0, how.level)
-    need = {f"{e:.2f}": stats.clips_needed(n, se, e, how.level) for e in (0.05, 0.10)}
+    least = stats.minimum_detectable(d["se"], d["groups"])
+    need = {f"{e:.2f}": stats.clips_needed(d["n"], d["se"], e) for e in (0.05, 0.10)}
+    if least > 1:
+        return {"minimum_detectable": None, "clips_for": need, "note": "too few groups to find any"}
     return {"minimum_detectable": least, "clips_for": need, "note": ""}
 
 
-def _slices(rows: Sequence[Row], full: Table, attributes: Mapping[str, Mapping[str, Any]], how: Setting) -> Json:
+def _slices(rows: Sequence[Row], full: Table, attributes: Mapping[str, Mapping[str, Any]]) -> Json:
     """Arm `full` by each attribute's values, largest first: attribute -> [{value, n, groups, accuracy, f1}]."""
     told: dict[str, dict[str, str]] = {c: {} for c in full.clips}
     for row in rows:
-        if row["arm"] == "full" and row.get("slice") is not None:
-            told[str(row["clip_id"])]["slice"] = str(row["slice"])
-    for clip, group in zip(full.clips, full.groups, strict=True):
-        told[clip] |= {k: str(v) for k, v in attributes.get(clip, {}).items() if v is not None} | {"group": group}
+        clip = str(row["clip_id"])
+        known = {"slice": row.get("slice"), **attributes.get(clip, {})}
+        told[clip] |= {k: str(v) for k, v in known.items() if v is not None}
     out: Json = {}
-    for name in [*sorted({k for t in told.values() for k in t} - {"group"}), "group"]:
+    for name in sorted({k for t in told.values() for k in t}):
         counts = Counter(t[name] for t in told.values() if name in t)
-        if len(counts) < 2:
-            continue
-        largest = sorted(counts, key=lambda v: (-counts[v], v))[: None if name == "group" else LARGEST_SLICES]
-        out[name] = [
-            _slice(full, value, {c for c, t in told.items() if t.get(name) == value}, how) for value in largest
-        ]
+        if len(counts) > 1:
+            largest = sorted(counts, key=lambda v: (-counts[v], v))[:LARGEST_SLICES]
+            out[name] = [_slice(full, v, {c for c, t in told.items() if t.get(name) == v}) for v in largest]
     return out
 
 
-def _slice(full: Table, value: str, clips: set[str], how: Setting) -> Json:
+def _slice(full: Table, value: str, clips: set[str]) -> Json:
     t = full.take(clips)
-    groups = len(set(t.groups))
-    if groups == 1:  # no interval to be had: only the share
-        right = float((t.pred == t.truth).mean())
-        none: Json = {"low": None, "high": None, "n": len(t), "groups": 1, "note": "one group only"}
-        return {
-            "value": value,
-            "n": len(t),
-            "groups": 1,
-            "accuracy": none | {"value": right},
-            "f1": none | {"value": None},
-        }
-    m = scored(t, how).scores
-    f1 = m[f"f1.{how.target}"]
-    if how.target not in {t.classes[i] for i in t.truth}:
-        f1 = f1 | {"value": None, "low": None, "high": None, "note": f"no {how.target} here"}
-    return {"value": value, "n": len(t), "groups": groups, "accuracy": m["accuracy"], "f1": f1}
+    m = scored(t).scores
+    f1 = m[HEADLINE]
+    if CLASSES.index(TARGET) not in t.truth:  # false alarms alone would make it 0
+        f1 |= {"value": None, "low": None, "high": None, "note": f"no {TARGET} here"}
+    return {"value": value, "n": len(t), "groups": len(set(t.groups)), "accuracy": m["accuracy"], "f1": f1}
 
 
 QUESTIONS = {
@@ -274,96 +218,47 @@ QUESTIONS = {
 def verdicts(summary: Json) -> list[Json]:
     """The summary in words: [{id, question, answer, text}], answer yes, no or "not shown".
 
-    "yes" needs the difference's interval above 0 and its p, adjusted over the arms, at most 1 - level; "no" an interval
+    "yes" needs the difference's interval above 0 and its p, adjusted over the arms, at most .05; "no" an interval
     below 0 alike; all else is "not shown", which is not "no difference".
     """
-    how, name = summary["setting"], f"f1.{summary['setting']['target']}"
     out = []
     for key, question in QUESTIONS.items():
-        d = summary["differences"].get(key, {}).get(name)
+        d = summary["differences"].get(key, {}).get(HEADLINE)
         if d is None or d["low"] is None:
-            why = "this arm was not run" if d is None else d["note"]
-            out.append({"id": key, "question": question, "answer": "not shown", "text": f"Not shown: {why}."})
-            continue
-        sure = d["p_adjusted"] <= 1 - how["level"] + 1e-12
-        answer = "yes" if sure and d["low"] > 0 else "no" if sure and d["high"] < 0 else "not shown"
-        p = f"{'' if key == 'constant' else 'adjusted '}p {charts.p_value(d['p_adjusted'])}"
-        text = f"Difference in F1 {charts.interval(d, signed=True)}, {p}, n = {d['n']} clips in {d['groups']} groups."
+            answer, text = "not shown", f"Not shown: {'this arm was not run' if d is None else d['note']}."
+        else:
+            sure = d["p_adjusted"] <= 1 - stats.LEVEL + 1e-12
+            answer = "yes" if sure and d["low"] > 0 else "no" if sure and d["high"] < 0 else "not shown"
+            p = f"{'' if key == 'constant' else 'adjusted '}p {page.p_value(d['p_adjusted'])}"
+            text = f"Difference in F1 {page.interval(d, signed=True)}, {p}, n = {d['n']} clips in {d['groups']} groups."
         out.append({"id": key, "question": question, "answer": answer, "text": text})
-    return [*out, _guessing(summary, name)]
+    return [*out, _guessing(summary)]
 
 
-def _guessing(summary: Json, name: str) -> Json:
-    question = "Is the blind arm no better than guessing?"
-    blind, best = summary["arms"].get("blind"), summary["constant"][name]["value"]
-    m = blind["metrics"][name] if blind else None
+def _guessing(summary: Json) -> Json:
+    blind, best = summary["arms"].get("blind"), summary["constant"][HEADLINE]["value"]
+    m = blind["metrics"][HEADLINE] if blind else None
     if m is None or m["high"] is None:
-        why = "this arm was not run" if m is None else m["note"]
-        return {"id": "guessing", "question": question, "answer": "not shown", "text": f"Not shown: {why}."}
-    answer = "yes" if m["high"] <= best + TOLERANCE else "no" if m["low"] > best + TOLERANCE else "not shown"
-    text = f"Without frames F1 is {charts.interval(m)}; the best constant has {charts.number(best)}, "
-    text += f"and {TOLERANCE:.2f} above it is the limit."
+        answer, text = "not shown", f"Not shown: {'this arm was not run' if m is None else m['note']}."
+    else:
+        limit = best + TOLERANCE
+        answer = "yes" if m["high"] <= limit else "no" if m["low"] > limit else "not shown"
+        text = f"Without frames F1 is {page.interval(m)}; the best constant has {page.number(best)}, "
+        text += f"and {TOLERANCE:.2f} above it is the limit."
+    question = "Is the blind arm no better than guessing?"
     return {"id": "guessing", "question": question, "answer": answer, "text": text}
 
 
-def write(
-    summary: Json,
-    predictions: Sequence[Row],
-    out: Path,
-    *,
-    clips: charts.Media | None = None,
-    title: str = "Evaluation",
-    provenance: Mapping[str, Any] | None = None,
-    sections: Mapping[str, Any] | None = None,
-) -> Path:
-    """Write the page of `summary` to `out` (one HTML file without outside assets) and return its path.
-
-    `clips` gives the media of a clip that was answered wrongly: PNG or JPEG bytes (embedded), a path relative to the
-    page (a video that is linked), or None. `sections` holds what only the caller knows, see `page.render`.
-    """
-    text = page.render(summary, predictions, clips or (lambda _: None), title, provenance or {}, sections or {})
-    _replace(out, text)
-    return out
-
-
-def evaluate(
-    predictions: Path,
-    out: Path,
-    context: Mapping[str, Any],
-    *,
-    clips: charts.Media | None = None,
-    how: Setting | None = None,
-) -> Json:
+def evaluate(predictions: Path, out: Path, context: Mapping[str, Any], *, clips: Media = lambda _: None) -> Json:
     """Score the prediction rows of a JSONL file; write `summary.json` and `report.html` into the folder `out`.
 
-    `context`: title, provenance, attributes and the sections of the page (data, splits, agreement, probe, test_scored,
-    simulated). Returns the summary. Raises DataError for a line that is no JSON object, or rows that cannot be scored.
+    `context`: title, provenance, attributes (see `summarize`) and what only the caller knows (see `page.render`).
+    `clips` gives a PNG of a clip, or None. Returns the summary. Raises DataError for rows that cannot be scored.
     """
-    rows = read_rows(predictions)
-    summary = summarize(rows, how=how, attributes=context.get("attributes"))
+    rows = [json.loads(line) for line in predictions.read_text(encoding="utf-8").split("\n") if line]
+    summary = summarize(rows, context.get("attributes"))
     out.mkdir(parents=True, exist_ok=True)
-    _replace(out / "summary.json", json.dumps(summary, indent=1, sort_keys=True, allow_nan=False) + "\n")
-    own = {k: v for k, v in context.items() if k not in ("title", "provenance", "attributes")}
-    title, provenance = context.get("title", "Evaluation"), context.get("provenance")
-    write(summary, rows, out / "report.html", clips=clips, title=title, provenance=provenance, sections=own)
+    text = json.dumps(summary, indent=1, sort_keys=True, allow_nan=False) + "\n"
+    (out / "summary.json").write_text(text, encoding="utf-8")
+    (out / "report.html").write_text(page.render(summary, rows, context, clips), encoding="utf-8")
     return summary
-
-
-def read_rows(path: Path) -> list[Json]:
-    """The JSON objects of a JSONL file. Raises DataError naming the line that is none."""
-    rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").rstrip("\n").split("\n"), 1):
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{path}:{number}: not JSON ({error.msg}); predict again") from error
-        if not isinstance(row, dict):
-            raise DataError(f"{path}:{number}: a prediction is a JSON object")
-        rows.append(row)
-    return rows
-
-
-def _replace(path: Path, text: str) -> None:
-    beside = path.with_name(path.name + ".part")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)

@@ -1,7 +1,7 @@
 """Uncertainty of scores whose clips come in groups (drives): intervals, tests, and how many clips a claim needs.
 
 Clips of one drive resemble one another, so whole groups are resampled, never clips (Field & Welsh 2007,
-J. R. Statist. Soc. B 69:369; for paired proportions Obuchowski 1998, Statist. Med. 17:1495).
+J. R. Statist. Soc. B 69:369; for paired proportions Obuchowski 1998, Statist. Med. 17:1495). Intervals are of 95 %.
 """
 
 from __future__ import annotations
@@ -11,28 +11,21 @@ from collections.abc import Callable, Mapping
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from eval.metrics import Floats, Ints
+
 Statistic = Callable[[Floats], Mapping[str, Floats]]  # weights (r, n) -> name -> (r,)
 Bounds = tuple[float, float]
 
+LEVEL, POWER = 0.95, 0.8
+REPLICATES, SEED = 2000, 0
 CHUNK = 4_000_000  # weights held at once
 MOST_UNDEFINED = 0.05  # share of replicates that may be undefined before an interval is refused
+NO_SPREAD = 1e-9
 
 
-def wilson(right: float, n: float, level: float = 0.95) -> Bounds:
-    """The score interval of a proportion (Wilson 1927, J. Am. Stat. Assoc. 22:209). `n` may be an effective size.
-
-    Raises ValueError unless 0 <= right <= n and n > 0.
-    """
-    if not (n > 0 and 0 <= right <= n):
-        raise ValueError(f"wilson: {right} of {n} is no proportion")
-    return _wilson(right / n, n, NormalDist().inv_cdf((1 + level) / 2))
-
-
-def _wilson(p: float, n: float, z: float) -> Bounds:
+def wilson(p: float, n: float, z: float) -> Bounds:
+    """The score interval of a proportion `p` of `n` (Wilson 1927, J. Am. Stat. Assoc. 22:209); `n` may be effective."""
     zz = z * z / n
     half = z * math.sqrt(p * (1 - p) / n + zz / (4 * n))
     low, high = (p + zz / 2 - half) / (1 + zz), (p + zz / 2 + half) / (1 + zz)
@@ -44,12 +37,11 @@ def mcnemar_exact(b: int, c: int) -> float:
 
     Takes clips as independent: with groups it is too sure of itself. No discordant clip: p = 1.
     """
-    n = b + c
-    tail = sum(math.comb(n, i) for i in range(min(b, c) + 1))
-    return float(min(1.0, 2 * tail / 2**n))
+    tail = sum(math.comb(b + c, i) for i in range(min(b, c) + 1))
+    return float(min(1.0, 2 * tail / 2 ** (b + c)))
 
 
-def bootstrap(statistic: Statistic, group: Ints, replicates: int = 2000, seed: int = 0) -> dict[str, Floats]:
+def bootstrap(statistic: Statistic, group: Ints, replicates: int = REPLICATES, seed: int = SEED) -> dict[str, Floats]:
     """`statistic` over samples of whole groups drawn with replacement: name -> (replicates,).
 
     `group` (n,) numbers each clip's group from 0. The same groups and seed give the same samples, so the replicates
@@ -79,7 +71,7 @@ def spread(values: Floats, groups: int) -> tuple[float | None, str]:
 
 
 def score_interval(
-    value: float, values: Floats, groups: int, clips: int, *, level: float = 0.95, fixed: bool = False
+    value: float, values: Floats, groups: int, clips: int, *, fixed: bool = False
 ) -> tuple[Bounds | None, str]:
     """The interval of a score in [0, 1] from its bootstrap `values`: (bounds or None, a note).
 
@@ -93,55 +85,49 @@ def score_interval(
     se, why = spread(values, groups)
     if se is None:
         return None, why
-    z = _t(groups, level)
+    z = _t(groups, (1 + LEVEL) / 2)
     if value in (0.0, 1.0):
-        return _wilson(value, groups, z), f"at the end of the scale: bounded as {groups} independent clips"
-    if se < 1e-9:
-        if fixed:
-            return (value, value), "one fixed answer, and every group holds the classes alike"
-        return _wilson(value, clips, z), f"the same in every group: bounded as {clips} independent clips"
-    return _wilson(value, value * (1 - value) / se**2, z), ""
+        return wilson(value, groups, z), f"at the end of the scale: bounded as {groups} independent clips"
+    if se >= NO_SPREAD:
+        return wilson(value, value * (1 - value) / se**2, z), ""
+    if fixed:
+        return (value, value), "one fixed answer, and every group holds the classes alike"
+    return wilson(value, clips, z), f"the same in every group: bounded as {clips} independent clips"
 
 
-def difference_interval(
-    value: float, values: Floats, groups: int, level: float = 0.95
-) -> tuple[Bounds | None, float | None, str]:
-    """The interval of a difference between two arms from its bootstrap `values`, and its p: value +- t_(G-1) SE.
+def difference_interval(value: float, se: float, groups: int) -> Bounds:
+    """The interval of a difference between two arms from its bootstrap standard error: value +- t_(G-1) SE.
 
     Resampling holds each arm as it is, so the test is of equal scores. Swapping the arms of groups would test that
     the arms are alike: against a fixed answer of equal F1 that rejected 18 % of 500 true nulls, this one 4 to 6 %.
     """
-    se, why = spread(values, groups)
-    if se is None:
-        return None, None, why
-    half = _t(groups, level) * se
-    bounds = (max(-1.0, value - half), min(1.0, value + half))
-    return bounds, p_of(value, (value - half, value + half), groups, level), ""
+    half = _t(groups, (1 + LEVEL) / 2) * se
+    return value - half, value + half
 
 
-def p_of(value: float, bounds: Bounds, groups: int, level: float = 0.95) -> float:
+def square_and_add(a: float, a_bounds: Bounds, b: float, b_bounds: Bounds) -> Bounds:
+    """The interval of a - b from each one's own, taken as independent (Newcombe 1998; Zou & Donner 2008).
+
+    Where resampling shows no spread; for paired arms, which mostly go together, it is on the wide side.
+    """
+    low = a - b - math.hypot(a - a_bounds[0], b_bounds[1] - b)
+    return low, a - b + math.hypot(a_bounds[1] - a, b - b_bounds[0])
+
+
+def p_of(value: float, bounds: Bounds, groups: int) -> float:
     """Two-sided p of no difference, from the interval's reach towards 0 taken as t_(G-1) standard errors."""
     from scipy.special import stdtr
 
     reach = value - bounds[0] if value > 0 else bounds[1] - value
     if value == 0 or reach <= 0:
         return 1.0 if value == 0 else 0.0
-    return float(2 * stdtr(groups - 1, -abs(value) * _t(groups, level) / reach))
+    return float(2 * stdtr(groups - 1, -abs(value) * _t(groups, (1 + LEVEL) / 2) / reach))
 
 
-def _t(groups: int, level: float) -> float:
+def _t(groups: int, quantile: float) -> float:
     from scipy.special import stdtrit
 
-    return float(stdtrit(groups - 1, (1 + level) / 2))
-
-
-def square_and_add(a: float, a_bounds: Bounds, b: float, b_bounds: Bounds) -> Bounds:
-    """The interval of a - b from each one's own, taken as independent (Newcombe 1998; Zou & Donner 2008).
-
-    For an arm without spread to resample; for paired arms, which mostly go together, it is on the wide side.
-    """
-    low = a - b - math.hypot(a - a_bounds[0], b_bounds[1] - b)
-    return low, a - b + math.hypot(a_bounds[1] - a, b - b_bounds[0])
+    return float(stdtrit(groups - 1, quantile))
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
@@ -166,20 +152,15 @@ def design_effect(right: Floats, group: Ints) -> float | None:
     return float(count / (count - 1) * (sums**2).sum() / n / (p * (1 - p)))
 
 
-def minimum_detectable(standard_error: float, level: float = 0.95, power: float = 0.8) -> float:
-    """The smallest true difference found with probability `power` by a two-sided test of this standard error.
+def minimum_detectable(se: float, groups: int) -> float:
+    """The smallest true difference found with 80 % power by the two-sided t test of this standard error.
 
-    (z_(1+level)/2 + z_power) x SE, 2.80 SE by default (e.g. Bloom 1995, Evaluation Review 19:547).
+    (t_.975 + t_.80) x SE with G - 1 degrees of freedom (Bloom 1995, Evaluation Review 19:547): 2.80 SE for many groups.
     """
+    return (_t(groups, (1 + LEVEL) / 2) + _t(groups, POWER)) * se
+
+
+def clips_needed(n: int, se: float, effect: float) -> int:
+    """Clips, in ever more groups like these, that find `effect` with 80 % power; SE is taken to fall as 1/sqrt(n)."""
     z = NormalDist().inv_cdf
-    return (z((1 + level) / 2) + z(power)) * standard_error
-
-
-def clips_needed(n: int, standard_error: float, effect: float, level: float = 0.95, power: float = 0.8) -> int:
-    """Clips, in groups like these, at which `effect` would be found with `power`.
-
-    The standard error is taken to fall as 1 / sqrt(n). Raises ValueError for no effect.
-    """
-    if effect <= 0:
-        raise ValueError("clips_needed: the effect must be above 0")
-    return math.ceil(n * (minimum_detectable(standard_error, level, power) / effect) ** 2 - 1e-9)
+    return math.ceil(n * ((z((1 + LEVEL) / 2) + z(POWER)) * se / effect) ** 2 - 1e-9)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import nct
+from scipy.stats import t as scipy_t
 from statsmodels.api import OLS
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
@@ -19,6 +22,9 @@ from eval.metrics import Floats, Ints
 
 def share(right: Floats) -> stats.Statistic:
     return lambda w: {"share": (w @ right) / w.sum(axis=1)}
+
+
+Z = NormalDist().inv_cdf(0.975)
 
 
 def three_each(groups: int) -> Ints:
@@ -38,20 +44,14 @@ def three_each(groups: int) -> Ints:
 )
 def test_wilson_published(right: int, n: int, low: float, high: float) -> None:
     digits = 3 if n == 198 else 4
-    assert tuple(round(v, digits) for v in stats.wilson(right, n)) == (low, high)
+    assert tuple(round(v, digits) for v in stats.wilson(right / n, n, Z)) == (low, high)
 
 
-@given(n=st.integers(1, 500), data=st.data(), level=st.sampled_from([0.8, 0.95, 0.99]))
+@given(n=st.integers(1, 500), data=st.data())
 @settings(deadline=None)
-def test_wilson_is_statsmodels(n: int, data: st.DataObject, level: float) -> None:
+def test_wilson_is_statsmodels(n: int, data: st.DataObject) -> None:
     right = data.draw(st.integers(0, n))
-    assert stats.wilson(right, n, level) == pytest.approx(proportion_confint(right, n, 1 - level, "wilson"), abs=1e-12)
-
-
-def test_wilson_refuses_what_is_no_proportion() -> None:
-    for right, n in ((1, 0), (3, 2), (-1, 2)):
-        with pytest.raises(ValueError, match="no proportion"):
-            stats.wilson(right, n)
+    assert stats.wilson(right / n, n, Z) == pytest.approx(proportion_confint(right, n, method="wilson"), abs=1e-12)
 
 
 def test_mcnemar_textbook() -> None:
@@ -72,7 +72,7 @@ def test_mcnemar_textbook() -> None:
     ],
 )
 def test_square_and_add_published(a: int, n: int, b: int, m: int, low: float, high: float) -> None:
-    got = stats.square_and_add(a / n, stats.wilson(a, n), b / m, stats.wilson(b, m))
+    got = stats.square_and_add(a / n, stats.wilson(a / n, n, Z), b / m, stats.wilson(b / m, m, Z))
     assert tuple(round(v, 4) for v in got) == (low, high)
 
 
@@ -106,11 +106,12 @@ def test_paired_test_is_obuchowskis() -> None:
     sums = np.bincount(group, a - b - d)
     x2 = d**2 / (50 / 49 * (sums**2).sum() / 150**2)
     values = stats.bootstrap(share(a), group, 4000)["share"] - stats.bootstrap(share(b), group, 4000)["share"]
-    bounds, p, _ = stats.difference_interval(d, values, 50)
-    from scipy.stats import t
-
-    assert p == pytest.approx(2 * t.sf(math.sqrt(x2), 49), rel=0.3)
-    assert bounds is not None and (bounds[0] > 0) == (p is not None and p < 0.05)
+    se, _ = stats.spread(values, 50)
+    assert se is not None
+    bounds = stats.difference_interval(d, se, 50)
+    p = stats.p_of(d, bounds, 50)
+    assert p == pytest.approx(2 * scipy_t.sf(math.sqrt(x2), 49), rel=0.3)
+    assert (bounds[0] > 0) == (p < 0.05)
 
 
 @given(seed=st.integers(0, 10_000), groups=st.integers(2, 20))
@@ -149,7 +150,7 @@ def test_an_interval_holds_its_score_and_stays_in_range(seed: int, groups: int, 
 def test_all_right_is_bounded_by_the_number_of_groups() -> None:
     bounds, note = stats.score_interval(1.0, np.ones(500), 40, 120)
     assert bounds is not None and bounds[1] == 1.0
-    assert stats.wilson(40, 40)[0] - 0.01 < bounds[0] < stats.wilson(40, 40)[0]  # t for z is a little wider
+    assert stats.wilson(1, 40, Z)[0] - 0.01 < bounds[0] < stats.wilson(1, 40, Z)[0]  # t for z is a little wider
     assert "40 independent clips" in note
     low, _ = stats.score_interval(0.0, np.zeros(500), 40, 120)
     assert low is not None and low[0] == 0.0 and low[1] == pytest.approx(1 - bounds[0])
@@ -165,7 +166,6 @@ def test_no_spread_between_groups() -> None:
 def test_one_group_and_rare_scores_have_no_interval_and_say_so() -> None:
     bounds, note = stats.score_interval(0.5, np.full(10, 0.5), 1, 9)
     assert bounds is None and "one group" in note
-    assert stats.difference_interval(0.5, np.full(10, 0.5), 1)[:2] == (None, None)
     values = np.where(np.arange(100) < 10, np.nan, np.linspace(0, 1, 100))
     bounds, note = stats.score_interval(0.5, values, 20, 60)
     assert bounds is None and "undefined in 10%" in note
@@ -194,14 +194,12 @@ def test_bootstrap_is_seeded_and_chunks_do_not_show(monkeypatch: pytest.MonkeyPa
 
 
 def test_p_agrees_with_the_interval() -> None:
-    values = np.random.default_rng(0).normal(0.2, 0.1, 2000)
-    bounds, p, _ = stats.difference_interval(0.2, values, 40)
-    assert bounds is not None and p is not None
+    bounds = stats.difference_interval(0.2, 0.1, 40)
     assert stats.p_of(0.2, (0.0, 0.4), 40) == pytest.approx(0.05)
     assert stats.p_of(-0.2, (-0.4, 0.0), 40) == pytest.approx(0.05)
     assert stats.p_of(0.0, bounds, 40) == 1.0
     assert stats.p_of(0.2, (0.0, 0.3), 40) == pytest.approx(0.05)  # only the reach towards 0 counts
-    assert (p < 0.05) == (bounds[0] > 0)
+    assert (stats.p_of(0.2, bounds, 40) < 0.05) == (bounds[0] > 0)
 
 
 @pytest.mark.parametrize("ps", [[0.01, 0.04, 0.03, 0.005], [0.5], [0.02, 0.02, 0.9, 0.0, 1.0], [0.4, 0.4, 0.4]])
@@ -210,12 +208,17 @@ def test_holm_is_statsmodels(ps: list[float]) -> None:
     assert [got[str(i)] for i in range(len(ps))] == pytest.approx(multipletests(ps, method="holm")[1].tolist())
 
 
+@pytest.mark.parametrize("groups", [3, 6, 12, 40])
+def test_the_minimum_detectable_difference_is_found_four_times_in_five(groups: int) -> None:
+    least = stats.minimum_detectable(1.0, groups)  # in standard errors
+    assert nct.sf(scipy_t.ppf(0.975, groups - 1), groups - 1, least) == pytest.approx(0.8, abs=0.04)
+
+
 def test_power() -> None:
-    assert stats.minimum_detectable(1.0) == pytest.approx(2.80, abs=0.005)  # Bloom 1995: 2.8 standard errors
-    assert stats.clips_needed(100, 0.1, stats.minimum_detectable(0.1)) == 100
-    assert stats.clips_needed(100, 0.1, stats.minimum_detectable(0.1) / 2) == 400
-    with pytest.raises(ValueError, match="above 0"):
-        stats.clips_needed(100, 0.1, 0.0)
+    assert stats.minimum_detectable(1.0, 10_000) == pytest.approx(2.80, abs=0.005)  # Bloom 1995: 2.8 standard errors
+    assert stats.minimum_detectable(0.1, 2) > 1  # two groups find nothing
+    many = stats.minimum_detectable(0.1, 10**9)
+    assert (stats.clips_needed(100, 0.1, many * 1.0001), stats.clips_needed(100, 0.1, many / 2)) == (100, 400)
 
 
 def test_design_effect() -> None:
