@@ -13,9 +13,9 @@ from __future__ import annotations
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from curation.groups import groups
 from curation.ids import fraction, seeded, sha256_file
@@ -26,19 +26,6 @@ from curation.store import Workspace, current_sources, now
 from curation.types import Clip, Event, Json, Progress, Refusal, Report, Source
 
 UNMARKED_LEAD_S = 5.0  # how long before an event without an alert the road may already look dangerous (Nexar: 4.5)
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """A piece of a source, in its seconds. `parent` is the window of the event that a pre_event one precedes."""
-
-    role: str
-    start_s: float
-    end_s: float
-    events: tuple[Event, ...] = ()
-    horizon_s: float | None = None
-    visible: bool | None = None
-    parent: tuple[float, float] | None = None
 
 
 class Job(NamedTuple):
@@ -52,29 +39,30 @@ def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Pr
     config: Json = recipe["clip"]
     sources = current_sources(ws)
     chosen = [sources[s] for s in sorted(sources)][:limit]
-    plan, refused = plan_windows(chosen, config, recipe.seed)
+    planned, refused = plan(chosen, config, recipe.seed)
     counts: Counter[str] = Counter()
     with ws.writer(Clip) as out:
         folder = ws.root / ".cut"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        clips = {s.id: to_clips(s, plan[s.id], config) for s in chosen}
-        jobs = [Job(s, [c for c in clips[s.id] if c.id not in out], folder) for s in chosen]
+        jobs = [Job(s, [c for c in planned[s.id] if c.id not in out], folder) for s in chosen]
         jobs = [j for j in jobs if j.clips]
         for done, (job, results) in enumerate(spread(cut_source, jobs, recipe["workers"]), 1):
             for clip, result in zip(job.clips, results, strict=True):
                 if isinstance(result, Refusal):
                     refused.append(result)
                 else:
-                    counts["new"] += out.add(finish(clip, result, ws, folder / f"{clip.id}.mp4"))
+                    blob = ws.add_blob(folder / f"{clip.id}.mp4")
+                    (folder / f"{clip.id}.mp4").unlink()
+                    counts["new"] += out.add(replace(clip, blob=blob, **result._asdict()))
             if progress:
                 progress("clip", done, len(jobs))
         shutil.rmtree(folder)
     ws.refuse(replace(r, refused_at=now()) for r in refused)
     there = [c for c in ws.read(Clip) if c.source_id in sources]
-    current = {c.id for c in there if c.source_id not in clips or c.id in {x.id for x in clips[c.source_id]}}
-    write_groups(ws, there, sources, current)
-    kept = [c for c in there if c.id in current]
+    wanted = {c.id for clips in planned.values() for c in clips}
+    kept = [c for c in there if c.id in wanted or c.source_id not in planned]
+    _write_groups(ws, there, sources, {c.id for c in kept})
     counts.update(c.role for c in kept)
     confined = confined_classes(kept, sources)
     notes = [f"refused {n}: {reason}" for reason, n in sorted(Counter(r.reason for r in refused).items())]
@@ -88,34 +76,38 @@ def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Pr
 # -- where to cut ----------------------------------------------------------------------------------------------------
 
 
-def plan_windows(sources: list[Source], config: Json, seed: int) -> tuple[dict[str, list[Window]], list[Refusal]]:
-    """The windows of every source (by id), and refusals of those that allow none. A function of its arguments only."""
-    plan: dict[str, list[Window]] = {s.id: [] for s in sources}
+def plan(sources: list[Source], config: Json, seed: int) -> tuple[dict[str, list[Clip]], list[Refusal]]:
+    """The clips to cut of every source (by id), and refusals of those that allow none; all from the arguments."""
+    planned: dict[str, list[Clip]] = {s.id: [] for s in sources}
     refused: list[Refusal] = []
     lengths: defaultdict[str, list[tuple[str, float]]] = defaultdict(list)
     usable = []
     for source in sources:
-        windows = list(event_windows(source, config, seed))
-        reason, detail = "", ""
-        if source.duration_s < config["min_length_s"]:
-            reason = "too_short"
-            detail = f"{source.duration_s:.2f} s are less than clip.min_length_s = {config['min_length_s']:g}"
-        elif not windows and _claim(source) == "event" and "trigger_s" in source.attributes:
-            reason = "trigger_misses_event"
-            detail = f"a window around trigger_s = {source.attributes['trigger_s']:g} does not show the event's time"
-        elif not windows and _claim(source) == "event":
-            reason = "no_event_time"
-            detail = f"an event without a time in {source.duration_s:.1f} s of video; give event_s (or trigger_s)"
-        if reason:
-            refused.append(Refusal("clip", f"{source.dataset}/{source.key}", reason, detail))
-            continue
-        usable.append(source)
-        plan[source.id] = windows
-        lengths[source.dataset] += [(source.id, w.end_s - w.start_s) for w in windows if w.role == "event"]
+        clips = list(event_clips(source, config, seed))
+        if (problem := _problem(source, clips, config)) is None:
+            usable.append(source)
+            planned[source.id] = clips
+            lengths[source.dataset] += [(source.id, c.end_s - c.start_s) for c in clips if c.role == "event"]
+        else:
+            refused.append(Refusal("clip", f"{source.dataset}/{source.key}", *problem))
     for source in usable:
         length = _matched_length(source, lengths[source.dataset], config["length_s"], seed)
-        plan[source.id] += background_windows(source, plan[source.id], length, config, seed)
-    return plan, refused
+        clips = planned[source.id]
+        clips += background_clips(source, clips, length, config, seed)
+        planned[source.id] = list({c.id: c for c in clips}.values())
+    return planned, refused
+
+
+def _problem(source: Source, clips: list[Clip], config: Json) -> tuple[str, str] | None:
+    """Reason and detail where nothing can be cut that shows what is claimed."""
+    if source.duration_s < config["min_length_s"]:
+        return "too_short", f"{source.duration_s:.2f} s are less than clip.min_length_s = {config['min_length_s']:g}"
+    if clips or _claim(source) != "event":
+        return None
+    if (trigger := source.attributes.get("trigger_s")) is not None:
+        return "trigger_misses_event", f"a window around trigger_s = {trigger:g} does not show the event's time"
+    detail = f"an event without a time in {source.duration_s:.1f} s of video; give event_s (or trigger_s)"
+    return "no_event_time", detail
 
 
 def _claim(source: Source) -> str:
@@ -125,51 +117,59 @@ def _claim(source: Source) -> str:
     return "normal" if source.events and all(e.classes == ("normal",) for e in source.events) else "unknown"
 
 
-def event_windows(source: Source, config: Json, seed: int) -> Iterator[Window]:
-    """Windows around what is timed: the trigger if there is one, else every event; with their pre_event windows."""
+def _clip(source: Source, role: str, start: float, end: float, config: Json, **more: Any) -> Clip:
+    """A clip that is still to be cut, of [start, end) seconds of the source."""
+    profile = {"codec": "h264", **{k: config[k] for k in ("fps", "height", "crf")}}
+    return Clip(source.id, role, round(start, 3), round(end, 3), profile, **more)
+
+
+def event_clips(source: Source, config: Json, seed: int) -> Iterator[Clip]:
+    """Clips around what is timed: the trigger if there is one, else every event; each with its pre_event clips."""
     length = min(config["length_s"], source.duration_s)
     trigger = source.attributes.get("trigger_s")
     moments = sorted({t for e in source.events if (t := _moment(e)) is not None})
     if trigger is None and not moments and _claim(source) == "event" and source.duration_s <= config["length_s"]:
-        yield Window("event", 0.0, round(source.duration_s, 3), source.events)
+        yield _clip(source, "event", 0.0, source.duration_s, config, events=source.events)
     for number, moment in enumerate([trigger] if trigger is not None else moments):
         place = _place(moment, length, source.duration_s, config["event_place"], seed, source.id, number)
         start = round(min(max(moment - place * length, 0.0), source.duration_s - length), 3)
-        end = round(start + length, 3)
-        inside = tuple(_within(source.events, start, end))
+        inside = tuple(_within(source.events, start, round(start + length, 3)))
         shows = any("normal" not in e.classes for e in inside)
         if shows or _claim(source) != "event":
-            yield Window("event" if shows else "background", start, end, inside)
-        for event in inside:
-            if event.time_s is not None and "normal" not in event.classes:
-                yield from _pre_event(event, start, end, config)
+            clip = _clip(source, "event" if shows else "background", start, start + length, config, events=inside)
+            yield clip
+            for event in inside:
+                if event.time_s is not None and "normal" not in event.classes:
+                    yield from _pre_event(source, clip, event, config)
 
 
 def _place(moment: float, length: float, duration: float, between: list[float], seed: int, *key: str | int) -> float:
     """The share of the window before `moment`: uniform over `between` as far as the window stays in the video."""
+    between = sorted(between)
     least, most = 1 - (duration - moment) / length, moment / length
     low = max(between[0], min(least, between[1]))
     high = max(low, min(between[1], most))
     return seeded(seed, "clip", *key).uniform(low, high)
 
 
-def _pre_event(event: Event, offset: float, parent_end: float, config: Json) -> Iterator[Window]:
-    """`event` in the seconds of its clip, which begins at `offset` of the source."""
+def _pre_event(source: Source, parent: Clip, event: Event, config: Json) -> Iterator[Clip]:
+    """What comes before `event` of the clip `parent`, whose times are seconds of that clip."""
     for horizon in config["horizons_s"]:
-        end = offset + (event.time_s or 0.0) - horizon
+        end = parent.start_s + (event.time_s or 0.0) - horizon
         start = max(0.0, end - config["length_s"])
         if end - start >= config["min_length_s"]:
-            visible = None if event.alert_s is None else end > offset + event.alert_s
-            parent = (offset, parent_end)
-            yield Window("pre_event", round(start, 3), round(end, 3), (), horizon, visible, parent)
+            visible = None if event.alert_s is None else end > parent.start_s + event.alert_s
+            more = {"parent_id": parent.id, "horizon_s": horizon, "visible": visible}
+            yield _clip(source, "pre_event", start, end, config, **more)
 
 
-def background_windows(source: Source, taken: list[Window], length: float, config: Json, seed: int) -> Iterator[Window]:
-    """Windows at random places of normal footage; before the alert of an event source only if the recipe asks."""
+def background_clips(source: Source, taken: list[Clip], length: float, config: Json, seed: int) -> Iterator[Clip]:
+    """Clips at random places of normal footage; before the alert of an event source only if the recipe asks."""
     events, end = source.events, source.duration_s
     if _claim(source) == "event":
-        starts = [e.alert_s if e.alert_s is not None else t - UNMARKED_LEAD_S for e in events if (t := _moment(e))]
-        if not config["background_from_events"] or min(starts, default=0.0) < length:
+        moments = [(e.alert_s, _moment(e)) for e in events]
+        starts = [alert if alert is not None else (t or 0.0) - UNMARKED_LEAD_S for alert, t in moments]
+        if not config["background_from_events"] or min(starts) < length:
             return
         events, end = (Event(("normal",), ego_role="none"),), min(starts)
     elif taken:
@@ -177,7 +177,7 @@ def background_windows(source: Source, taken: list[Window], length: float, confi
     length = min(length, end)
     for number in range(config["background_per_source"] if length < end else 1):
         start = round(seeded(seed, "background", source.id, number).uniform(0.0, end - length), 3)
-        yield Window("background", start, round(start + length, 3), events)
+        yield _clip(source, "background", start, start + length, config, events=events)
 
 
 def _matched_length(source: Source, lengths: list[tuple[str, float]], otherwise: float, seed: int) -> float:
@@ -206,75 +206,36 @@ def _within(events: Iterable[Event], start: float, end: float) -> Iterator[Event
 # -- cutting ---------------------------------------------------------------------------------------------------------
 
 
-def to_clips(source: Source, windows: Iterable[Window], config: Json) -> list[Clip]:
-    """The windows as clips that are still to be cut; parents before their pre_event clips, every id once."""
-    profile = {"codec": "h264", **{k: config[k] for k in ("fps", "height", "crf")}}
-    made: dict[str, Clip] = {}
-    parents: dict[tuple[float, float], str] = {}
-    for w in windows:
-        parent = parents[w.parent] if w.parent else None
-        clip = Clip(source.id, w.role, w.start_s, w.end_s, profile, parent, w.horizon_s, w.visible, w.events)
-        if w.parent is None:
-            parents[w.start_s, w.end_s] = clip.id
-        made.setdefault(clip.id, clip)
-    return list(made.values())
-
-
 def cut_source(job: Job) -> list[CutInfo | Refusal]:
     """Cut the clips of one source into `job.folder`; one result a clip. The source must still be what was ingested."""
-    path = Path(job.source.root) / job.source.uri
-    results: list[CutInfo | Refusal] = []
+    source = job.source
+    path = Path(source.root) / source.uri
+    problem = None
     try:
-        problem = (
-            None
-            if sha256_file(path) == job.source.sha256
-            else MediaError("changed", f"{job.source.uri} is not the file that was ingested; run ingest again")
-        )
+        if sha256_file(path) != source.sha256:
+            problem = MediaError("changed", f"{source.uri} is not the file that was ingested; run ingest again")
     except OSError as e:
-        problem = MediaError("missing", f"{job.source.uri} cannot be read any more ({e.strerror}); run ingest again")
+        problem = MediaError("missing", f"{source.uri} cannot be read any more ({e.strerror}); run ingest again")
+    results: list[CutInfo | Refusal] = []
     for clip in job.clips:
         try:
             if problem:
                 raise problem
             results.append(cut(path, job.folder / f"{clip.id}.mp4", clip.start_s, clip.end_s, clip.profile))
         except MediaError as e:
-            key = f"{job.source.dataset}/{job.source.key}@{clip.start_s:g}"
+            key = f"{source.dataset}/{source.key}@{clip.start_s:g}"
             results.append(Refusal("clip", key, e.reason, e.detail))
     return results
-
-
-def finish(clip: Clip, info: CutInfo, ws: Workspace, path: Path) -> Clip:
-    """The clip with its blob and measurements; moves the cut file into the blobs."""
-    blob = ws.add_blob(path)
-    path.unlink()
-    return replace(
-        clip,
-        blob=blob,
-        frames=info.frames,
-        fps=info.fps,
-        width=info.width,
-        height=info.height,
-        measures=dict(info.measures),
-        phashes=info.phashes,
-    )
 
 
 # -- what the clips are together ---------------------------------------------------------------------------------------
 
 
-def write_groups(ws: Workspace, clips: list[Clip], sources: dict[str, Source], current: set[str]) -> None:
+def _write_groups(ws: Workspace, clips: list[Clip], sources: dict[str, Source], current: set[str]) -> None:
     """The view `groups`: one row a clip; `current` is false for what an earlier recipe cut."""
-    found = groups(clips, sources)
-    rows = [
-        {
-            "clip_id": c.id,
-            "group": found[c.id][0],
-            "source_id": c.source_id,
-            "why": found[c.id][1],
-            "current": c.id in current,
-        }
-        for c in sorted(clips, key=lambda c: c.id)
-    ]
+    rows = []
+    for clip_id, (group, why) in groups(clips, sources).items():
+        rows.append({"clip_id": clip_id, "group": group, "why": why, "current": clip_id in current})
     ws.write_view("groups", rows)
 
 
@@ -282,11 +243,9 @@ def confined_classes(clips: list[Clip], sources: dict[str, Source]) -> list[str]
     """One line for each class that only one of several corpora has: there, the camera tells the class."""
     corpora: defaultdict[str, set[str]] = defaultdict(set)
     for clip in clips:
-        for event in clip.events:
-            for c in event.classes:
-                corpora[c].add(sources[clip.source_id].dataset)
-    everywhere = {sources[c.source_id].dataset for c in clips}
-    if len(everywhere) < 2:
+        for c in {c for event in clip.events for c in event.classes}:
+            corpora[c].add(sources[clip.source_id].dataset)
+    if len({sources[c.source_id].dataset for c in clips}) < 2:
         return []
     fix = "add footage of it from another, or accept it with clip.confined_classes: allow"
     alone = [(c, *d) for c, d in sorted(corpora.items()) if len(d) == 1]

@@ -7,6 +7,7 @@ row that was taken out of the table, or that went back to an earlier claim, is n
 
 from __future__ import annotations
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -19,16 +20,13 @@ from curation.ids import canonical_json, sha256_file
 from curation.media import MediaError, probe
 from curation.pool import spread
 from curation.recipe import Recipe
-from curation.sources.table import ontology
+from curation.sources.table import ontology, printable
 from curation.store import Workspace, current_sources, now
 from curation.types import Json, Progress, Refusal, Report, Source
 
 Reader = Callable[[Json, Path], Iterator[Source | Refusal]]
 
-KINDS = {
-    "folder": "curation.sources.folder:read",
-    "nexar": "curation.sources.nexar:read",
-}
+KINDS = {"folder": "curation.sources.folder:read", "nexar": "curation.sources.nexar:read"}
 
 DEMO: Json = {
     "dataset": "demo",
@@ -61,33 +59,34 @@ def reader(kind: str) -> Reader:
 
 def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Progress | None = None) -> Report:
     """Read every source of the recipe; write what is new. `limit` takes the first rows of each source."""
-    claimed: list[Source] = []
-    refused: list[Refusal] = []
+    found: list[Source | Refusal] = []
     for entry in recipe["sources"]:
         config = _render(entry, ws, recipe, progress) if entry["kind"] == "demo" else entry
-        for row in islice(reader(config["kind"])(config, recipe.base), limit):
-            (claimed if isinstance(row, Source) else refused).append(row)  # type: ignore[arg-type]
-    claimed, twice = _unique(claimed)
-    refused += twice
+        found += islice(reader(config["kind"])(config, recipe.base), limit)
+    claimed, refused = _unique([r for r in found if isinstance(r, Source)])
+    refused += (r for r in found if isinstance(r, Refusal))
     seen: list[Source] = []
-    for done, (_, found) in enumerate(spread(examine, claimed, recipe["workers"]), 1):
-        (seen if isinstance(found, Source) else refused).append(found)  # type: ignore[arg-type]
+    for done, (_, outcome) in enumerate(spread(examine, claimed, recipe["workers"]), 1):
+        if isinstance(outcome, Source):
+            seen.append(outcome)
+        else:
+            refused.append(outcome)
         if progress:
             progress("ingest", done, len(claimed))
-    again = {(s.dataset, s.key) for s in claimed}
-    unread = [] if limit is None else [s for s in current_sources(ws).values() if (s.dataset, s.key) not in again]
+    again = {f"{s.dataset}/{s.key}" for s in claimed} | {r.key for r in refused}
+    unread = [s for s in current_sources(ws).values() if limit and f"{s.dataset}/{s.key}" not in again]
     good, contradicted = _consistent(seen, unread)
     refused += contradicted
     with ws.writer(Source) as out:
         new = sum(out.add(s) for s in good)
     ws.write_view("sources", [{"source_id": i} for i in sorted({s.id for s in (*good, *unread)})])
-    ws.refuse(replace(r, refused_at=now()) for r in refused)
-    reasons = Counter(r.reason for r in refused)
-    notes = [f"refused {n}: {reason}" for reason, n in sorted(reasons.items())]
+    ws.refuse(replace(r, detail=printable(r.detail), refused_at=now()) for r in refused)
+    reasons = dict(sorted(Counter(r.reason for r in refused).items()))
+    notes = [f"refused {n}: {reason}" for reason, n in reasons.items()]
     if not good:
         notes.append("no source is left; see refusals.jsonl")
     counts = {"sources": len(good), "new": new, "refused": len(refused)}
-    return Report("ingest", counts, notes, {"refused": dict(sorted(reasons.items()))}, ok=bool(good))
+    return Report("ingest", counts, notes, {"refused": reasons}, ok=bool(good))
 
 
 def _render(entry: Json, ws: Workspace, recipe: Recipe, progress: Progress | None) -> Json:
@@ -103,24 +102,17 @@ def _render(entry: Json, ws: Workspace, recipe: Recipe, progress: Progress | Non
 def examine(claim: Source) -> Source | Refusal:
     """The claim with the file's facts filled in, or why the file cannot be used."""
     key = f"{claim.dataset}/{claim.key}"
-    root = Path(claim.root)
     try:
-        path = (root / claim.uri).resolve()
-        if not path.is_relative_to(root.resolve()):
+        root = os.path.realpath(claim.root)
+        path = Path(os.path.realpath(os.path.join(root, claim.uri)))
+        if not path.is_relative_to(root):
             raise MediaError("outside_root", f"{claim.uri!r} leads out of {root}; move the file into the folder")
         media = probe(path)
         late = _after_end(claim, media.duration_s, media.fps)
         if late:
             raise MediaError("event_after_end", f"{late}, but {claim.uri} ends at {media.duration_s:.2f} s")
-        return replace(
-            claim,
-            sha256=sha256_file(path),
-            duration_s=media.duration_s,
-            fps=media.fps,
-            width=media.width,
-            height=media.height,
-            id="",
-        )
+        facts = {k: v for k, v in media._asdict().items() if k != "frames"}
+        return replace(claim, sha256=sha256_file(path), **facts, id="")
     except MediaError as e:
         return Refusal("ingest", key, e.reason, e.detail)
     except (OSError, ValueError) as e:
@@ -143,8 +135,8 @@ def _unique(claims: list[Source]) -> tuple[list[Source], list[Refusal]]:
         by_key[claim.dataset, claim.key].append(claim)
     kept, refused = [], []
     for (dataset, key), rows in by_key.items():
-        alike = len({canonical_json([r.uri, r.identity()]) for r in rows}) == 1
-        if len(rows) == 1 or alike:
+        alike = len({canonical_json([r.root, r.uri, r.identity()]) for r in rows}) == 1
+        if alike:
             kept.append(rows[0])
         if len(rows) > 1:
             fix = "the repeats are left out" if alike else "they differ, so none is taken: keep the right one"
@@ -164,13 +156,14 @@ def _consistent(seen: list[Source], others: list[Source]) -> tuple[list[Source],
         if set.intersection(*(_admissible(s) for s in same)):
             kept.append(source)
             continue
-        rest = ", ".join(
-            sorted(f"{s.dataset}/{s.key} ({'/'.join(sorted(_admissible(s)))})" for s in same if s is not source)
-        )
-        mine = "/".join(sorted(_admissible(source)))
-        detail = f"{source.uri} ({mine}) has the same bytes as {rest}; one label is wrong, correct the table"
+        rest = ", ".join(sorted(_claim(s) for s in same if s is not source))
+        detail = f"{_claim(source)} has the same bytes as {rest}; one label is wrong, correct the table"
         refused.append(Refusal("ingest", f"{source.dataset}/{source.key}", "same_bytes_other_label", detail))
     return kept, refused
+
+
+def _claim(source: Source) -> str:
+    return f"{source.dataset}/{source.key} ({'/'.join(sorted(_admissible(source)))})"
 
 
 def _admissible(source: Source) -> set[str]:

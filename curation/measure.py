@@ -14,30 +14,25 @@ FLAT_LEVELS = 6.0  # a frame whose 8x9 thumbnail varies less than this has no sh
 
 
 class Measure:
-    """Black, frozen and repeated frames, brightness and hashes of the frames that a cut shows."""
+    """Black, frozen and repeated frames, and hashes, of the frames that a cut shows."""
 
     def __init__(self, fps: float) -> None:
         self.fps = fps
         self.hashes: list[str] = []
-        self.count = self.black = self.repeated = 0
-        self.brightness = 0.0
+        self.count = self.black = self.repeated = self.frozen = 0
         self.previous: Image | None = None
         self.anchor: Image | None = None  # first frame of the run that may be frozen
         self.run = 0
-        self.frozen = 0
 
     def add(self, luma: Image) -> None:
         if self.count >= len(self.hashes) * self.fps / HASHES_PER_S:
             self.hashes.append(dhash(luma))
         self.black += bool((luma <= BLACK_LUMA).mean() >= BLACK_SHARE)
-        self.brightness += float(np.clip((luma.mean() - 16) / 219, 0, 1))
-        if self.previous is not None:
-            self.repeated += _difference(luma, self.previous) <= STILL_LEVELS / 5
-        if self.anchor is not None and _difference(luma, self.anchor) <= STILL_LEVELS:
-            self.run += 1
-        else:
+        self.repeated += _apart(luma, self.previous) <= STILL_LEVELS / 5
+        if _apart(luma, self.anchor) > STILL_LEVELS:
             self._end_run()
-            self.anchor, self.run = luma, 1
+            self.anchor = luma
+        self.run += 1
         self.previous = luma
         self.count += 1
 
@@ -52,12 +47,11 @@ class Measure:
             "black_s": round(self.black / self.fps, 3),
             "frozen_s": round(self.frozen / self.fps, 3),
             "duplicate_frames": round(self.repeated / self.count, 4),
-            "brightness": round(self.brightness / self.count, 4),
         }
 
 
-def _difference(a: Image, b: Image) -> float:
-    return float(np.abs(a.astype(np.int16) - b).mean())
+def _apart(a: Image, b: Image | None) -> float:
+    return 255.0 if b is None else float(np.abs(a.astype(np.int16) - b).mean())
 
 
 def dhash(luma: Image) -> str:
@@ -72,5 +66,4 @@ def dhash(luma: Image) -> str:
     cells = sums / np.outer(np.diff(rows), np.diff(columns))
     if cells.std() < FLAT_LEVELS:
         return ""
-    bits = (np.diff(cells, axis=1) > 0).ravel()
-    return np.packbits(bits).tobytes().hex()
+    return np.packbits(np.diff(cells, axis=1) > 0).tobytes().hex()

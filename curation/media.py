@@ -7,19 +7,18 @@ What a person looks at is composed in `curation.preview`.
 from __future__ import annotations
 
 import io
+import stat
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
-from av.container import InputContainer, OutputContainer
-from av.packet import Packet
+from av.container import InputContainer
 from av.stream import Disposition
 from av.video.frame import PictureType, VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation
@@ -47,24 +46,17 @@ class MediaError(DataError):
         return self.detail
 
 
-@dataclass(frozen=True, slots=True)
-class Media:
+class Media(NamedTuple):
     """What is in a video file. Width and height are as shown: rotated, pixels square."""
 
     duration_s: float
     fps: float  # mean over the frames that are there
     width: int
     height: int
-    codec: str
     frames: int
-    start_s: float  # the container's time of the first frame; our times count from it
-    rotation: int  # degrees counterclockwise that a player turns the picture
-    has_audio: bool
-    variable_rate: bool
 
 
-@dataclass(frozen=True, slots=True)
-class CutInfo:
+class CutInfo(NamedTuple):
     """What `cut` wrote. `phashes` has `measure.HASHES_PER_S` entries a second, empty where a frame shows no shape."""
 
     frames: int
@@ -79,60 +71,44 @@ class CutInfo:
 def _open(source: Path | bytes) -> Iterator[tuple[InputContainer, VideoStream]]:
     """The container and its first real video stream. Raises MediaError for whatever is wrong with the file."""
     name = source.name if isinstance(source, Path) else "video"
-    head = _head(source)
+    mp4 = _head(source)[4:] in (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"styp")
     target: Any = str(source.absolute()) if isinstance(source, Path) else io.BytesIO(source)
     try:
         with av.open(target, options={"format_whitelist": FORMATS, "protocol_whitelist": "file"}) as container:
             covers = Disposition.attached_pic | Disposition.still_image
-            streams = [s for s in container.streams.video if not s.disposition & covers]
-            if not streams:
-                if _is_mp4(head) and _overruns(source):
-                    raise MediaError("truncated", f"{name} is cut short inside its index; copy it again")
-                kinds = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
-                raise MediaError("no_video_stream", f"{name} holds {kinds} but no video stream")
-            streams[0].codec_context.thread_count = 1
-            yield container, streams[0]
+            video = next((s for s in container.streams.video if not s.disposition & covers), None)
+            kinds = sorted({s.type for s in container.streams})
+            if kinds in ([], ["data"]) or (video and not video.codec_context):
+                raise MediaError("truncated", f"{name} is cut short inside its index, or its codec is unknown")
+            if not video:
+                raise MediaError("no_video_stream", f"{name} holds {', '.join(kinds)} but no video stream")
+            video.codec_context.thread_count = 1
+            yield container, video
     except av.error.FFmpegError as e:
         said = (e.strerror or type(e).__name__).rstrip(". ")
-        if _is_mp4(head):
+        if mp4:
             detail = f"{name} is cut short or damaged: its index cannot be read ({said}); copy it again from the camera"
             raise MediaError("truncated", detail) from e
         raise MediaError("not_video", f"{name} is no video file, whatever its name says ({said})") from e
 
 
 def _head(source: Path | bytes) -> bytes:
+    """The first eight bytes. Only of a regular file: a named pipe would have us wait for ever."""
     if isinstance(source, bytes):
-        head = source[:8]
-    else:
-        try:
-            with source.open("rb") as f:
-                head = f.read(8)
-        except FileNotFoundError as e:
-            raise MediaError("missing", f"{source.name} is not there; check the path in the table") from e
-        except OSError as e:
-            raise MediaError("unreadable", f"{source.name} cannot be read ({e.strerror})") from e
+        return source[:8]
+    try:
+        if not stat.S_ISREG(source.stat().st_mode):
+            raise MediaError("unreadable", f"{source.name} is no regular file; name a video")
+        with source.open("rb") as f:
+            head = f.read(8)
+    except FileNotFoundError as e:
+        hint = "" if source.name.isascii() else " (file names must be in Unicode NFC)"
+        raise MediaError("missing", f"{source.name} is not there; check the path in the table{hint}") from e
+    except OSError as e:
+        raise MediaError("unreadable", f"{source.name} cannot be read ({e.strerror})") from e
     if not head:
-        raise MediaError("empty", "the file has no bytes; copy it again")
+        raise MediaError("empty", f"{source.name} has no bytes; copy it again")
     return head
-
-
-def _is_mp4(head: bytes) -> bool:
-    return head[4:8] in (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"styp")
-
-
-def _overruns(source: Path | bytes) -> bool:
-    """Does an mp4's last top-level box (32-bit size, type, ISO/IEC 14496-12 4.2) end after the file does."""
-    at = 0
-    with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as f:
-        end = f.seek(0, io.SEEK_END)
-        while at + 8 <= end:
-            f.seek(at)
-            head = f.read(16)
-            size = int.from_bytes(head[:4] if head[:4] != b"\0\0\0\1" else head[8:], "big")
-            if size < 8:
-                break
-            at += size
-    return at > end
 
 
 def _frame_time(frame: VideoFrame, stream: VideoStream) -> float | None:
@@ -145,13 +121,12 @@ class _Reader:
 
     def __init__(self, container: InputContainer, stream: VideoStream) -> None:
         self.container, self.stream = container, stream
-        self.damaged = 0
         self.origin = 0.0
         self.frames = self._decode()
         first = next(self.frames, None)
         if first is None:
             raise MediaError("zero_frames", "the video stream holds no frame that can be decoded")
-        self.origin = first[0]
+        self.origin, self.first = first
         self.before: tuple[float, VideoFrame] | None = None
         self.now: tuple[float, VideoFrame] | None = (0.0, first[1])
         base = float(stream.time_base or 0)
@@ -165,8 +140,7 @@ class _Reader:
             try:
                 frames = packet.decode()
             except av.error.FFmpegError:
-                self.damaged += 1  # one bad packet is survivable; `nearest` finds the hole if it is not
-                continue
+                continue  # one bad packet is survivable; `cut` finds the hole if it is not
             for frame in frames:
                 time = _frame_time(frame, self.stream)
                 last = last + step if time is None else time
@@ -185,15 +159,17 @@ class _Reader:
         """Time and frame nearest to `target`; call with ascending targets. Past the end it is the last frame."""
         at = self.now[0] if self.now else float("inf")
         key = bisect_right(self.keys, target) - 1
-        if key >= 0 and self.keys[key] > at:
-            self._seek(target)
-        while self.now is not None and self.now[0] < target:
-            self.before, self.now = self.now, next(self.frames, None)
-        if self.before is None or (self.now is not None and self.now[0] - target < target - self.before[0]):
-            if self.now is None:
-                raise MediaError("truncated", f"no frame can be decoded near {target:.2f} s")
-            return self.now
-        return self.before
+        try:
+            if key >= 0 and self.keys[key] > at:
+                self._seek(target)
+            while self.now is not None and self.now[0] < target:
+                self.before, self.now = self.now, next(self.frames, None)
+        except av.error.FFmpegError as e:
+            raise MediaError("truncated", f"it cannot be read near {target:.2f} s ({e.strerror})") from e
+        around = [shown for shown in (self.before, self.now) if shown is not None]
+        if not around:
+            raise MediaError("truncated", f"no frame can be decoded near {target:.2f} s")
+        return min(around, key=lambda shown: abs(shown[0] - target))
 
 
 def probe(path: Path) -> Media:
@@ -205,7 +181,7 @@ def probe(path: Path) -> Media:
     with _open(path) as (container, stream):
         size = path.stat().st_size
         beyond = any(e.pos + e.size > size for s in container.streams for e in s.index_entries)
-        seconds, stamps, durations, end = _packets(container, stream)
+        seconds, stamps, last_duration, end = _packets(container, stream)
         promised = (container.duration or 0) / av.time_base
         short = {"matroska", "webm", "avi", "flv", "asf"} & set(container.format.name.split(","))
         if beyond or (short and promised - end > max(1.0, 0.05 * promised)):
@@ -214,35 +190,18 @@ def probe(path: Path) -> Media:
         if not stamps:
             raise MediaError("zero_frames", f"{path.name} has a video stream without a single frame")
         container.seek(0)
-        first = _Reader(container, stream).now
-        assert first is not None
-        frame = first[1]
-        width, height = _shown_size(frame, stream)
-        gaps = [b - a for a, b in pairwise(stamps)]
-        typical = sorted(gaps)[len(gaps) // 2] if gaps else 0
-        last = durations[-1] or typical or (1 / float(stream.average_rate or 1) / seconds)
-        duration = (stamps[-1] - stamps[0] + last) * seconds
-        return Media(
-            duration_s=round(duration, 6),
-            fps=round(len(stamps) / duration, 4) if duration > 0 else 0.0,
-            width=width,
-            height=height,
-            codec=stream.codec_context.name,
-            frames=len(stamps),
-            start_s=round(stamps[0] * seconds, 6),
-            rotation=frame.rotation,
-            has_audio=bool(container.streams.audio),
-            variable_rate=any(abs(g - typical) > 0.1 * typical + 1 for g in gaps),
-        )
+        width, height = _shown_size(_Reader(container, stream).first, stream)
+        gaps = sorted(b - a for a, b in pairwise(stamps)) or [0]
+        last = (last_duration or gaps[len(gaps) // 2]) * seconds or 1 / float(stream.average_rate or 1)
+        duration = (stamps[-1] - stamps[0]) * seconds + last
+        return Media(round(duration, 6), round(len(stamps) / duration, 4), width, height, len(stamps))
 
 
-def _packets(container: InputContainer, stream: VideoStream) -> tuple[float, list[int], list[int], float]:
-    """Seconds a tick, the video's stamps in order of showing, their durations, and the end of all streams."""
-    seconds = float(stream.time_base or 0)
+def _packets(container: InputContainer, stream: VideoStream) -> tuple[float, list[int], int, float]:
+    """Seconds a tick, the video's stamps in order of showing, the last one's duration, and the end of all streams."""
     shown: list[tuple[int, int]] = []
     end = 0.0
-    timed = [s for s in container.streams if s.type in ("video", "audio")]
-    for packet in container.demux(*timed):
+    for packet in container.demux(*(s for s in container.streams if s.type in ("video", "audio"))):
         stamp = packet.pts if packet.pts is not None else packet.dts
         if stamp is None or not packet.size:
             continue
@@ -250,7 +209,7 @@ def _packets(container: InputContainer, stream: VideoStream) -> tuple[float, lis
         if packet.stream_index == stream.index and not packet.is_discard:
             shown.append((stamp, packet.duration or 0))
     shown.sort()
-    return seconds, [s for s, _ in shown], [d for _, d in shown], end
+    return float(stream.time_base or 0), [s for s, _ in shown], shown[-1][1] if shown else 0, end
 
 
 def _shown_size(frame: VideoFrame, stream: VideoStream) -> tuple[int, int]:
@@ -266,17 +225,15 @@ def _picture(frame: VideoFrame, size: tuple[int, int], pixels: str) -> VideoFram
         source = int(Colorspace.ITU709 if frame.height >= 720 else Colorspace.ITU601)
     turns = round(frame.rotation / 90) % 4
     width, height = size if turns % 2 == 0 else size[::-1]
-    colours: dict[str, Any] = {"dst_colorspace": int(Colorspace.ITU709)}
+    colours: dict[str, Any] = {"interpolation": SCALE, "threads": 1}
+    final = colours | {"format": pixels, "dst_colorspace": int(Colorspace.ITU709)}
     if pixels == "yuv420p":
-        colours["dst_color_range"] = int(ColorRange.MPEG)
-    wanted = "rgb24" if turns else pixels
-    picture = frame.reformat(
-        width, height, wanted, src_colorspace=source, interpolation=SCALE, threads=1, **({} if turns else colours)
-    )
+        final["dst_color_range"] = int(ColorRange.MPEG)
     if not turns:
-        return picture
+        return frame.reformat(width, height, src_colorspace=source, **final)
+    picture = frame.reformat(width, height, "rgb24", src_colorspace=source, **colours)
     turned = VideoFrame.from_ndarray(np.ascontiguousarray(np.rot90(picture.to_ndarray(), turns)), "rgb24")
-    return turned if pixels == "rgb24" else turned.reformat(format=pixels, interpolation=SCALE, threads=1, **colours)
+    return turned if pixels == "rgb24" else turned.reformat(**final)
 
 
 def cut(src: Path, dst: Path, start_s: float, end_s: float, profile: dict[str, Any]) -> CutInfo:
@@ -285,7 +242,8 @@ def cut(src: Path, dst: Path, start_s: float, end_s: float, profile: dict[str, A
     `profile`: `fps` (frames a second out), `height` (at most; never enlarged), `crf`. The frame shown at i / fps is
     the source frame nearest to start_s + i / fps. Video only, no metadata, yuv420p, first frame at 0, a keyframe each
     second, index in front, no reordering, one thread and no CPU-specific code: the same input gives the same bytes.
-    Raises MediaError: those of `probe`, and `truncated` where the wanted time is not in the file.
+    Raises MediaError: those of `probe`, and `truncated` where the wanted time is not in the file; DataError if `dst`
+    cannot be written.
     """
     rate = Fraction(profile["fps"]).limit_denominator(1001)
     count = round((end_s - start_s) * rate)
@@ -294,11 +252,9 @@ def cut(src: Path, dst: Path, start_s: float, end_s: float, profile: dict[str, A
     measure = Measure(float(rate))
     with _open(src) as (container, stream):
         reader = _Reader(container, stream)
-        assert reader.now is not None
-        width, height = _even_fit(_shown_size(reader.now[1], stream), profile["height"])
+        width, height = _even_fit(_shown_size(reader.first, stream), profile["height"])
         shown: tuple[float, VideoFrame] | None = None
-        with _writer(dst) as out:
-            video = _h264(out, rate, width, height, profile["crf"])
+        with _h264(dst, rate, width, height, profile["crf"]) as put:
             for i in range(count):
                 target = start_s + float(i / rate)
                 time, frame = reader.nearest(target)
@@ -311,11 +267,9 @@ def cut(src: Path, dst: Path, start_s: float, end_s: float, profile: dict[str, A
                 picture.pts, picture.time_base = i, 1 / rate
                 picture.pict_type = PictureType.NONE  # else the source's keyframes are forced on ours
                 measure.add(np.asarray(picture.to_ndarray()[:height], np.uint8))
-                out.mux(video.encode(picture))
-            out.mux(video.encode(None))
+                put(picture)
     _check_cut(dst, count, rate)
-    measures = measure.result() | ({"damaged_packets": float(reader.damaged)} if reader.damaged else {})
-    return CutInfo(count, float(rate), width, height, measures, tuple(measure.hashes))
+    return CutInfo(count, float(rate), width, height, measure.result(), tuple(measure.hashes))
 
 
 def _even_fit(size: tuple[int, int], height: int) -> tuple[int, int]:
@@ -324,42 +278,40 @@ def _even_fit(size: tuple[int, int], height: int) -> tuple[int, int]:
 
 
 @contextmanager
-def _writer(dst: Path) -> Iterator[OutputContainer]:
-    with av.open(str(dst), "w", format="mp4", options={"movflags": "+faststart", "fflags": "+bitexact"}) as out:
-        yield out
-
-
-def _h264(out: OutputContainer, rate: Fraction, width: int, height: int, crf: int) -> VideoStream:
-    each_second = max(1, round(rate))
+def _h264(dst: Path, rate: Fraction, width: int, height: int, crf: int) -> Iterator[Callable[[VideoFrame], None]]:
+    """A function that writes the next frame of `dst`. Raises DataError if it cannot be written."""
+    second = max(1, round(rate))
     options = {
         "preset": "veryfast",
         "crf": str(crf),
         "bf": "0",
         "flags": "+bitexact",
-        "x264-params": f"cpu-independent=1:threads=1:keyint={each_second}:min-keyint={each_second}:scenecut=0",
+        "x264-params": f"cpu-independent=1:threads=1:keyint={second}:min-keyint={second}:scenecut=0",
     }
-    video = out.add_stream("libx264", rate=rate, options=options)
-    video.width, video.height, video.pix_fmt = width, height, "yuv420p"
-    context = video.codec_context
-    context.time_base = 1 / rate
-    context.thread_count = 1
-    context.colorspace, context.color_range = 1, int(ColorRange.MPEG)
-    context.color_primaries, context.color_trc = int(ColorPrimaries.BT709), int(ColorTrc.BT709)
-    return video
+    try:
+        with av.open(str(dst), "w", format="mp4", options={"movflags": "+faststart", "fflags": "+bitexact"}) as out:
+            video = out.add_stream("libx264", rate=rate, options=options)
+            video.width, video.height, video.pix_fmt = width, height, "yuv420p"
+            context = video.codec_context
+            context.time_base, context.thread_count = 1 / rate, 1
+            context.colorspace, context.color_range = int(Colorspace.ITU709), int(ColorRange.MPEG)
+            context.color_primaries, context.color_trc = int(ColorPrimaries.BT709), int(ColorTrc.BT709)
+            yield lambda picture: out.mux(video.encode(picture))
+            out.mux(video.encode(None))
+    except av.error.FFmpegError as e:
+        raise DataError(f"{dst}: cannot write ({e.strerror}); free some room and run the same command again") from e
 
 
 def _check_cut(path: Path, count: int, rate: Fraction) -> None:
     with _open(path) as (container, stream):
-        packets: list[Packet[VideoStream]] = [p for p in container.demux(stream) if p.size]
-        times = [(p.pts or 0) * p.time_base for p in packets]
-        if times != [i / rate for i in range(count)]:
-            detail = f"{path.name}: wrote {len(times)} frames from {float(times[0]):g} s where {count} from 0 were due"
-            raise MediaError("bad_cut", detail)
+        times = [(p.pts or 0) * p.time_base for p in container.demux(stream) if p.size]
+    if times != [i / rate for i in range(count)]:
+        raise MediaError("bad_cut", f"{path.name}: wrote {len(times)} frames where {count} from 0 s were due")
 
 
 def sample_frames(
     source: Path | bytes,
-    n: int | None = None,
+    n: int = 8,
     times: Sequence[float] | None = None,
     size: tuple[int, int] | None = None,
     max_height: int | None = None,
@@ -371,22 +323,10 @@ def sample_frames(
     """
     with _open(source) as (container, stream):
         if times is None:
-            if not n or n < 1:
-                raise ValueError("say n >= 1 or times")
-            ticks = float(stream.duration * (stream.time_base or 0)) if stream.duration else 0.0
-            duration = ticks or (container.duration or 0) / av.time_base
+            duration = (container.duration or 0) / av.time_base
             times = [(i + 0.5) * duration / n for i in range(n)]
         reader = _Reader(container, stream)
-        assert reader.now is not None
-        shown = _shown_size(reader.now[1], stream)
+        shown = _shown_size(reader.first, stream)
         wanted = size or _even_fit(shown, max_height or shown[1])
-        images: list[Image] = []
-        found: list[float] = []
-        for target in times:
-            time, frame = reader.nearest(target)
-            if not found or found[-1] != time:
-                images.append(np.asarray(_picture(frame, wanted, "rgb24").to_ndarray(), np.uint8))
-            else:
-                images.append(images[-1])
-            found.append(time)
-        return np.stack(images), found
+        found = [reader.nearest(t) for t in times]
+        return np.stack([_picture(f, wanted, "rgb24").to_ndarray() for _, f in found]), [t for t, _ in found]

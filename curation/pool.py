@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
 from multiprocessing import connection, get_context, parent_process
 from typing import TypeVar
 
@@ -25,24 +26,21 @@ def spread(function: Callable[[A], B], items: Iterable[A], workers: int) -> Iter
     DataError when a worker process dies.
     """
     if workers <= 1:
-        for item in items:
-            yield item, function(item)
+        yield from ((item, function(item)) for item in items)
         return
+    coming = iter(items)
     waiting: deque[tuple[A, Future[B]]] = deque()
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker) as pool:
-        try:
-            for item in items:
-                waiting.append((item, pool.submit(function, item)))
-                if len(waiting) >= 4 * workers:
-                    first, future = waiting.popleft()
-                    yield first, future.result()
-            while waiting:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        except BrokenProcessPool as e:
-            raise DataError("a worker process died (out of memory?); try `workers: 1` and run again") from e
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker)
+    try:
+        waiting.extend((item, pool.submit(function, item)) for item in islice(coming, 4 * workers))
+        while waiting:
+            item, future = waiting.popleft()
+            yield item, future.result()
+            waiting.extend((item, pool.submit(function, item)) for item in islice(coming, 1))
+    except BrokenProcessPool as e:
+        raise DataError("a worker process died (out of memory?); try `workers: 1` and run again") from e
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _start_worker() -> None:
@@ -50,9 +48,4 @@ def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = parent_process()
     if parent is not None:
-        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-
-
-def _end_with(sentinel: int) -> None:
-    connection.wait([sentinel])
-    os._exit(1)
+        threading.Thread(target=lambda: (connection.wait([parent.sentinel]), os._exit(1)), daemon=True).start()

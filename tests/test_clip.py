@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation import clip, media
-from curation.clip import event_windows, plan_windows
+from curation.clip import plan
 from curation.groups import groups, hamming, near_duplicates
 from curation.ids import sha256_file
 from curation.recipe import Recipe, load_recipe, schema
@@ -28,8 +28,8 @@ def source(key: str = "a", duration: float = 40.0, *events: Event, **fields: Any
     return Source(**{**known, "key": key, "duration_s": duration, "events": events, **fields})
 
 
-def windows(s: Source, seed: int = 0, others: tuple[Source, ...] = (), **config: Any) -> list[clip.Window]:
-    return plan_windows([s, *others], CONFIG | config, seed)[0][s.id]
+def windows(s: Source, seed: int = 0, others: tuple[Source, ...] = (), **config: Any) -> list[Clip]:
+    return plan([s, *others], CONFIG | config, seed)[0][s.id]
 
 
 CRASH = Event(("collision",), alert_s=18.5, time_s=20.0, end_s=21.0)
@@ -72,22 +72,22 @@ def test_a_trigger_places_every_class_alike() -> None:
         source("b", 12.0, Event(("near_collision",), alert_s=5.0, time_s=7.1), attributes={"trigger_s": 6.0}),
         source("c", 12.0, NORMAL, attributes={"trigger_s": 6.0}),
     ]
-    plan, refused = plan_windows(members, CONFIG, 0)
-    found = [plan[m.id] for m in members]
+    planned, refused = plan(members, CONFIG, 0)
+    found = [planned[m.id] for m in members]
     assert not refused and [[w.role for w in ws] for ws in found] == [["event"], ["event"], ["background"]]
     assert all(0.35 <= (6.0 - w.start_s) / 6 <= 0.85 for ws in found for w in ws)
 
 
 def test_a_trigger_that_misses_the_event_is_refused() -> None:
     s = source("a", 40.0, CRASH, attributes={"trigger_s": 2.0})
-    plan, refused = plan_windows([s], CONFIG, 0)
-    assert not plan[s.id] and [r.reason for r in refused] == ["trigger_misses_event"]
+    planned, refused = plan([s], CONFIG, 0)
+    assert not planned[s.id] and [r.reason for r in refused] == ["trigger_misses_event"]
 
 
 def test_short_sources_are_taken_whole_and_the_shortest_refused() -> None:
     (w,) = windows(source("a", 5.0, replace(CRASH, alert_s=None, time_s=4.5, end_s=None)))
     assert (w.start_s, w.end_s, w.events[0].time_s) == (0.0, 5.0, 4.5)
-    _, refused = plan_windows([source("a", 1.0, NORMAL), source("b", 30.0, Event(("collision",)))], CONFIG, 0)
+    _, refused = plan([source("a", 1.0, NORMAL), source("b", 30.0, Event(("collision",)))], CONFIG, 0)
     assert [r.reason for r in refused] == ["too_short", "no_event_time"]
     (w,) = windows(source("c", 5.0, Event(("collision",))))
     assert w.role == "event" and w.events[0].time_s is None
@@ -126,10 +126,8 @@ def test_pre_event_windows_end_at_their_horizon() -> None:
     s = source("a", 40.0, CRASH)
     event, early, late = windows(s, horizons_s=[3.0, 0.5])
     assert (early.end_s, late.end_s) == (17.0, 19.5) and (early.visible, late.visible) == (False, True)
-    assert early.start_s == 11.0 and early.events == () and early.parent == (event.start_s, event.end_s)
-    clips = clip.to_clips(s, [event, early, late], CONFIG)
-    assert [c.role for c in clips] == ["event", "pre_event", "pre_event"]
-    assert {c.parent_id for c in clips[1:]} == {clips[0].id} and clips[0].parent_id is None
+    assert early.start_s == 11.0 and early.events == () and event.parent_id is None
+    assert {early.parent_id, late.parent_id} == {event.id} and early.role == late.role == "pre_event"
     unmarked = windows(source("c", 40.0, replace(CRASH, alert_s=None)), horizons_s=[0.5])
     assert unmarked[1].visible is None
     assert not windows(source("b", 40.0, replace(CRASH, alert_s=1.0, time_s=2.0, end_s=None)), horizons_s=[1.0])[1:]
@@ -137,7 +135,7 @@ def test_pre_event_windows_end_at_their_horizon() -> None:
 
 def test_times_outside_a_window_are_none() -> None:
     long = Event(("collision",), alert_s=1.0, time_s=20.0, end_s=39.0)
-    (w,) = event_windows(source("a", 40.0, long), CONFIG, 0)
+    (w,) = windows(source("a", 40.0, long))
     assert w.events[0].alert_s is None and w.events[0].end_s is None and w.events[0].time_s is not None
 
 

@@ -33,22 +33,21 @@ def reason(path: Path) -> str:
 def test_probe_says_what_is_there(tmp_path: Path, make_video: Any) -> None:
     m = media.probe(make_video(tmp_path / "a.mp4", frames=25, fps=12.5, size=(64, 48), audio=True))
     assert (m.duration_s, m.fps, m.width, m.height, m.frames) == (2.0, 12.5, 64, 48, 25)
-    assert (m.codec, m.has_audio, m.rotation, m.start_s, m.variable_rate) == ("h264", True, 0, 0.0, False)
 
 
 def test_probe_counts_time_from_the_first_frame(tmp_path: Path, make_video: Any) -> None:
     m = media.probe(make_video(tmp_path / "a.mkv", frames=10, times=[0.5 + i / 10 for i in range(10)]))
-    assert m.start_s == pytest.approx(0.5, abs=0.01) and m.duration_s == pytest.approx(1.0, abs=0.02)
+    assert m.duration_s == pytest.approx(1.0, abs=0.02)
 
 
-def test_probe_knows_uneven_stamps(tmp_path: Path, make_video: Any) -> None:
+def test_probe_takes_uneven_stamps(tmp_path: Path, make_video: Any) -> None:
     m = media.probe(make_video(tmp_path / "a.mp4", frames=4, times=[0.0, 0.1, 0.9, 1.0]))
-    assert m.variable_rate and m.frames == 4 and 1.0 < m.duration_s < 1.95
+    assert m.frames == 4 and 1.0 < m.duration_s < 1.95
 
 
 def test_rotated_video_is_as_high_as_it_is_shown(tmp_path: Path, make_video: Any) -> None:
     m = media.probe(make_video(tmp_path / "a.mp4", rotation=90))
-    assert (m.width, m.height) == (48, 64) and m.rotation in (90, -90)
+    assert (m.width, m.height) == (48, 64)
 
 
 @pytest.mark.parametrize("faststart", [False, True])
@@ -149,7 +148,8 @@ def test_cut_is_what_browsers_play(tmp_path: Path, make_video: Any) -> None:
     if "libx265" not in av.codecs_available:
         pytest.skip("this build of FFmpeg has no HEVC encoder")
     src = make_video(tmp_path / "a.mp4", frames=60, fps=59.94, size=(160, 120), codec="libx265", audio=True)
-    assert media.probe(src).codec == "hevc"
+    with av.open(str(src)) as container:
+        assert container.streams.video[0].codec_context.name == "hevc"
     media.cut(src, tmp_path / "b.mp4", 0.0, 1.0, PROFILE | {"height": 60, "fps": 12})
     data = (tmp_path / "b.mp4").read_bytes()
     assert data.index(b"moov") < data.index(b"mdat")
@@ -184,7 +184,8 @@ def test_cut_turns_the_picture_as_players_do(tmp_path: Path, make_video: Any, de
     corner[:16, :16] = 255  # upper left
     src = make_video(tmp_path / "a.mp4", frames=10, rotation=degrees, picture=lambda i: corner)
     media.cut(src, tmp_path / "b.mp4", 0, 1, PROFILE)
-    wanted = np.rot90(corner, media.probe(src).rotation // 90)
+    with av.open(str(src)) as container:
+        wanted = np.rot90(corner, next(container.decode(video=0)).rotation // 90)  # a player's turn, counterclockwise
     images, _ = media.sample_frames(tmp_path / "b.mp4", n=1)
     assert images[0].shape == wanted.shape
     assert np.abs(images[0].astype(int) - wanted).mean() < 12

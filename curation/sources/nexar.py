@@ -15,57 +15,56 @@ redistributed unless the recipe says `defaults: {redistribute: true}`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from curation.errors import UsageError
-from curation.sources.table import Row, rows, source
+from curation.sources.table import Row, check_names, rows, source
 from curation.types import Json, Refusal, Source
 
 CLASSES = {"1": ["collision", "near_collision"], "0": ["normal"]}
 FOLDERS = {"positive": "1", "negative": "0"}
 LICENCE = "Nexar Open Data License"
-ATTRIBUTES = {"light": "light_conditions", "weather": "weather", "road": "scene"}
+TIMES = ["time_of_event", "time_of_alert"]
 WORDS = {
-    "light": {"Normal": "day", "Bright": "day", "Dark": "night"},
+    "light_conditions": {"Normal": "day", "Bright": "day", "Dark": "night"},
     "weather": {"Clear": "clear", "Cloudy": "overcast", "Rain": "rain", "Snow": "snow", "Fog": "fog"},
-    "road": {"Urban": "urban", "Sub-urban": "suburban", "Highway": "highway", "Rural": "rural"},
+    "scene": {"Urban": "urban", "Sub-urban": "suburban", "Highway": "highway", "Rural": "rural"},
 }
+ATTRIBUTES = {"light": "light_conditions", "weather": "weather", "road": "scene"}
 
 
 def read(config: Json, base: Path) -> Iterator[Source | Refusal]:
-    """One Source or Refusal a row. Raises UsageError where neither layout is found."""
+    """One Source or Refusal a row. Raises UsageError where neither layout is found, or a column is missing."""
     root = (base / config["root"]).resolve()
     dataset = str(config.get("dataset") or "nexar")
-    config = {
-        **config,
-        "defaults": {"licence_video": LICENCE, "licence_annotation": LICENCE} | config.get("defaults", {}),
-    }
-    kaggle = root / "train.csv"
-    tables = [kaggle] if kaggle.is_file() else [root / "train" / f / "metadata.csv" for f in FOLDERS]
-    tables = [t for t in tables if t.is_file()]
-    if not tables:
+    check_names(config, ATTRIBUTES)
+    licence = {"licence_video": LICENCE, "licence_annotation": LICENCE}
+    config = {**config, "defaults": licence | config.get("defaults", {})}
+    tables = [root / "train.csv", *(root / "train" / f / "metadata.csv" for f in FOLDERS)]
+    found = [t for t in tables if t.is_file()]
+    if not found:
         raise UsageError(f"{root}: neither train.csv nor train/positive/metadata.csv; is `root` Nexar's folder?")
-    for table in tables:
-        below = table.parent.relative_to(root)
-        folder = below / "train" if table is kaggle else below
-        for row in rows(table, dataset):
-            if isinstance(row, Refusal):
-                yield row
+    for table in found[:1] if found[0] == tables[0] else found:
+        target = FOLDERS.get(table.parent.name)
+        folder = table.parent if target else root / "train"
+        wanted = [*TIMES, *(["file_name"] if target else ["id", "target"])]
+        for row in rows(table, table.relative_to(root).as_posix(), dataset, wanted):
+            if isinstance(row, Row):
+                yield source(_claims(row.cells, folder, root, target), row.where, dataset, root, config)
             else:
-                yield source(_claims(row, folder, root), f"{below / row.where}", dataset, root, config)
+                yield row
 
 
-def _claims(row: Row, folder: Path, root: Path) -> Json:
-    cells = row.cells
-    name = str(cells.get("id") or Path(str(cells.get("file_name") or cells.get("video") or "")).stem)
-    target = FOLDERS.get(folder.name) or str(cells.get("target", "")).removesuffix(".0")
-    if name.isdigit() and len(name) < 5 and not (root / folder / f"{name}.mp4").exists():
+def _claims(cells: Json, folder: Path, root: Path, target: str | None) -> Json:
+    name = PurePosixPath(cells["file_name"]).stem if target else str(cells["id"])
+    if name.isdigit() and len(name) < 5 and not (folder / f"{name}.mp4").exists():
         name = name.zfill(5)
+    target = target or cells["target"].removesuffix(".0")
     return {
         "key": name,
-        "file": f"{(folder / name).as_posix()}.mp4" if name else None,
+        "file": f"{folder.relative_to(root).as_posix()}/{name}.mp4" if name else None,
         "class": CLASSES.get(target, target or None),
-        "event_s": cells.get("time_of_event"),
-        "alert_s": cells.get("time_of_alert"),
-        "attributes": {ours: WORDS[ours].get(str(cells.get(theirs))) for ours, theirs in ATTRIBUTES.items()},
+        "event_s": cells["time_of_event"],
+        "alert_s": cells["time_of_alert"],
+        "attributes": {ours: WORDS[theirs].get(str(cells.get(theirs))) for ours, theirs in ATTRIBUTES.items()},
     }

@@ -11,23 +11,25 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from curation.errors import UsageError
+from curation.errors import DataError, UsageError
 from curation.types import Event, Json, Refusal, Source
 
-TIMES = ("event_s", "alert_s", "end_s", "trigger_s")
 FLAGS = ("redistribute", "third_party_endpoint", "commercial")
 FIELDS = (
-    "file", "key", "class", *TIMES, "ego_role", "partner", "time_basis", "drive", "upload",
-    "licence_video", "licence_annotation", *FLAGS,
+    "file", "key", "class", "event_s", "alert_s", "end_s", "trigger_s", "ego_role", "partner", "time_basis",
+    "drive", "upload", "licence_video", "licence_annotation", *FLAGS,
 )  # fmt: skip
 YES, NO = ("true", "yes", "1", "y"), ("false", "no", "0", "n")
+NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Row(NamedTuple):
@@ -48,60 +50,98 @@ def ontology(name: str) -> tuple[str, ...]:
     return tuple(v for v in json.loads(text)["$defs"][name]["enum"] if v is not None)
 
 
-def rows(table: Path, dataset: str) -> Iterator[Row | Refusal]:
-    """The rows of a CSV (or, by its ending, TSV or JSONL) file in UTF-8; each that cannot be read is a Refusal.
+def rows(table: Path, name: str, dataset: str, wanted: list[str]) -> list[Row | Refusal]:
+    """The rows of a UTF-8 table: JSONL by its ending, else CSV (or with semicolons or tabs, as its header has them).
 
-    Raises UsageError if the table is missing or has no header.
+    A row that cannot be read is a Refusal; `name` is what refusals call the table. Raises UsageError for a missing
+    table or a `wanted` column that is missing or there twice, DataError for a table that cannot be taken apart.
     """
     if not table.is_file():
         raise UsageError(f"{table}: no such table; correct `table` in the recipe's sources")
     data = table.read_bytes()
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        detail = f"{table.name} is UTF-16; convert it: iconv -f UTF-16 -t UTF-8 {table.name}"
-        yield Refusal("ingest", f"{dataset}/{table.name}", "not_utf8", detail)
-        return
-    text = data.decode("utf-8-sig", "surrogateescape")
-    for row in _jsonl(table.name, text) if table.suffix in (".jsonl", ".ndjson") else _csv(table, text):
-        bad = next((v for v in row.cells.values() if isinstance(v, str) and _undecodable(v)), None)
-        if bad is not None:
-            shown = bad.encode("utf-8", "surrogateescape").decode("latin-1")
-            detail = f"{row.where}: not UTF-8 near {shown[:40]!r}; convert: iconv -f WINDOWS-1252 -t UTF-8 {table.name}"
-            yield Refusal("ingest", f"{dataset}/{row.where}", "not_utf8", detail)
-        elif problem := row.cells.get(""):
-            yield Refusal("ingest", f"{dataset}/{row.where}", "malformed_row", f"{row.where}: {problem}")
-        else:
-            yield row
+        raise DataError(f"{table}: not UTF-8 but UTF-16; convert it: iconv -f UTF-16 -t UTF-8")
+    parse = _jsonl if table.suffix in (".jsonl", ".ndjson") else _csv
+    names, found = parse(table, data.decode("utf-8-sig", "surrogateescape"))
+    for column in wanted:
+        if names.count(column) > 1:
+            raise UsageError(f"{table}: {names.count(column)} columns are named {column!r}; rename all but one")
+        if names and column not in names:
+            raise UsageError(f"{table}: no column {column!r}; {printable(_near(column, names))}")
+    return [_readable(f"{name}:{line}", cells, dataset) for line, cells in found]
 
 
-def _undecodable(text: str) -> bool:
-    return any("\ud800" <= c <= "\udfff" for c in text)
+def check_names(config: Json, attributes: Iterable[str]) -> None:
+    """Raises UsageError for a name in the recipe's `values` or `defaults` that is not ours."""
+    if "trigger_s" in attributes:
+        raise UsageError("sources: trigger_s is no attribute; name its column under `columns`")
+    for section, known in (("values", [*FIELDS, *attributes]), ("defaults", FIELDS)):
+        for name in config.get(section, {}):
+            if name not in known:
+                raise UsageError(f"sources: {section}: no field {name!r}; {_near(name, known)}")
 
 
-def _csv(table: Path, text: str) -> Iterator[Row]:
-    """Rows as dicts; a row of the wrong width has its problem under the empty name."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter="\t" if table.suffix == ".tsv" else ",")
-    header = [h.strip() for h in next(reader, [])]
+def _near(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, 1)
+    return f"did you mean {near[0]!r}?" if near else f"there is {', '.join(known)}"
+
+
+def _readable(where: str, cells: Json | str, dataset: str) -> Row | Refusal:
+    """`cells` as a Row; what is said instead of them, or what is not UTF-8 in them, as a Refusal."""
+    if isinstance(cells, str):
+        return Refusal("ingest", f"{dataset}/{where}", "malformed_row", f"{where}: {cells}")
+    text = json.dumps(list(cells.values()), ensure_ascii=False)
+    if bad := SURROGATE.search(text):
+        near = printable(text[max(0, bad.start() - 20) : bad.end() + 20])
+        detail = f"{where}: not UTF-8 near {near}; convert the table: iconv -f WINDOWS-1252 -t UTF-8"
+        return Refusal("ingest", f"{dataset}/{where}", "not_utf8", detail)
+    return Row(where, cells)
+
+
+def printable(text: str) -> str:
+    """`text` on one line, with what is no character written out."""
+    return " ".join(text.encode("utf-8", "backslashreplace").decode().split())
+
+
+Parsed = tuple[list[str], list[tuple[int, Json | str]]]  # columns; each row's first line, its cells or what is wrong
+
+
+def _csv(table: Path, text: str) -> Parsed:
+    delimiter = max(",;\t", key=text.lstrip().split("\n", 1)[0].count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    found: list[tuple[int, Json | str]] = []
+    try:
+        header = [h.strip() for h in next(filter(any, reader), [])]
+        end = reader.line_num
+        for cells in reader:
+            line, end = end + 1, reader.line_num
+            if not any(c.strip() for c in cells):
+                continue
+            if len(cells) == len(header):
+                found.append((line, dict(zip(header, (c.strip() for c in cells), strict=True))))
+            else:
+                wrong = f"{len(cells)} cells where the header has {len(header)}; is text with a comma not quoted?"
+                found.append((line, wrong if line == end else f"{wrong} or a quote not closed (to line {end})?"))
+    except csv.Error as e:
+        raise DataError(f"{table}:{reader.line_num}: {e}; is a quote not closed?") from None
     if not header:
         raise UsageError(f"{table}: no header line; the first line must name the columns")
-    for cells in reader:
-        where = f"{table.name}:{reader.line_num}"
-        if not any(c.strip() for c in cells):
-            continue
-        if len(cells) == len(header):
-            yield Row(where, dict(zip(header, (c.strip() for c in cells), strict=True)))
-        else:
-            yield Row(where, {"": f"{len(cells)} cells where the header has {len(header)}; is a comma not quoted?"})
+    return header, found
 
 
-def _jsonl(name: str, text: str) -> Iterator[Row]:
+def _jsonl(table: Path, text: str) -> Parsed:
+    found: list[tuple[int, Json | str]] = []
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
-            cells = json.loads(line, parse_constant=lambda c: str(c))
-        except ValueError as e:
-            cells = {"": f"not JSON ({e})"}
-        yield Row(f"{name}:{number}", cells if isinstance(cells, dict) else {"": "not a JSON object"})
+            cells = json.loads(line)
+            json.dumps(cells, allow_nan=False)
+        except (ValueError, RecursionError) as e:
+            found.append((number, f"not JSON ({e})"))
+        else:
+            found.append((number, cells if isinstance(cells, dict) else "not a JSON object"))
+    return list(dict.fromkeys(k for _, cells in found if isinstance(cells, dict) for k in cells)), found
 
 
 def source(claims: Json, where: str, dataset: str, root: Path, config: Json) -> Source | Refusal:
@@ -110,52 +150,43 @@ def source(claims: Json, where: str, dataset: str, root: Path, config: Json) -> 
     `config`: `values` maps foreign values per field, `defaults` fills blank ones. A `class` that is mapped to null is
     excluded; a blank one leaves every class admissible. A video without a licence is never redistributed.
     """
-    name = str(claims.get("key") or claims.get("file") or where)
     try:
-        return _source(claims, where, dataset, root, config)
+        return _source(claims, dataset, root, config)
     except Refused as e:
+        name = printable(str(claims.get("key") or claims.get("file") or where))
         return Refusal("ingest", f"{dataset}/{name}", e.reason, f"{where}: {e.detail}")
 
 
-def _source(claims: Json, where: str, dataset: str, root: Path, config: Json) -> Source:
+def _source(claims: Json, dataset: str, root: Path, config: Json) -> Source:
     values, defaults = config.get("values", {}), config.get("defaults", {})
 
-    def get(field: str) -> Any:
-        raw = claims.get(field)
+    def mapped(field: str, raw: Any) -> Any:
         mapping = {str(k): v for k, v in values.get(field, {}).items()}  # YAML reads 1 and no as other than text
-        if raw is not None and str(raw) in mapping:
-            raw = mapping[str(raw)]
-            if raw is None and field == "class":
-                raise Refused("excluded", f"the recipe leaves out class {str(claims[field])!r}")
-        return defaults.get(field) if raw is None or raw == "" else raw
+        return mapping.get(str(raw), raw)
+
+    def get(field: str) -> Any:
+        given = mapped(field, claims.get(field))
+        if field == "class" and given is None and claims.get(field) is not None:
+            raise Refused("excluded", f"the recipe leaves out class {str(claims[field])!r}")
+        return defaults.get(field) if given in (None, "") else given
 
     file = get("file")
     if not isinstance(file, str):
         raise Refused("no_file", "no file is named")
-    times = {t: _seconds(t, get(t)) for t in TIMES}
-    classes = _classes(get("class"))
-    event = Event(
-        classes=classes,
-        ego_role=_word("ego_role", get("ego_role")) or ("none" if classes == ("normal",) else "unknown"),
-        partner=_word("partner", get("partner")),
-        alert_s=times["alert_s"],
-        time_s=times["event_s"],
-        end_s=times["end_s"],
-        time_basis=_word("time_basis", get("time_basis")) or "unknown",
-    )
-    _check_order(event)
-    attributes = dict(claims.get("attributes", {}))
-    attributes = {k: values.get(k, {}).get(str(v), v) for k, v in attributes.items() if v not in (None, "")}
-    if times["trigger_s"] is not None:
-        attributes["trigger_s"] = times["trigger_s"]
-    licence = str(get("licence_video") or "unknown")
-    flags = {f: _flag(f, get(f)) for f in FLAGS}
+    if SURROGATE.search(file):
+        raise Refused("not_utf8", "the file's name is not UTF-8; rename it")
+    file = unicodedata.normalize("NFC", file)  # as it will be stored
+    event = _event(get)
+    attributes = {k: mapped(k, v) for k, v in claims.get("attributes", {}).items() if v not in (None, "")}
+    if (trigger := _seconds("trigger_s", get("trigger_s"))) is not None:
+        attributes["trigger_s"] = trigger
+    licence = _text("licence_video", get("licence_video")) or "unknown"
+    flags: Json = {f: _flag(f, get(f)) for f in FLAGS}
     if re.match(r"(none|unknown)\b", licence, re.IGNORECASE):
         flags["redistribute"] = False
-    drive, upload = get("drive"), get("upload")
     return Source(
         dataset=dataset,
-        key=str(get("key") or file),
+        key=_text("key", get("key")) or file,
         uri=file,
         sha256="",
         duration_s=0.0,
@@ -165,65 +196,71 @@ def _source(claims: Json, where: str, dataset: str, root: Path, config: Json) ->
         events=(event,),
         attributes={k: v for k, v in attributes.items() if v is not None},
         licence_video=licence,
-        licence_annotation=str(get("licence_annotation") or "unknown"),
+        licence_annotation=_text("licence_annotation", get("licence_annotation")) or "unknown",
         root=str(root),
-        drive=None if drive is None else str(drive),
-        upload=None if upload is None else str(upload),
-        redistribute=flags["redistribute"],
-        third_party_endpoint=flags["third_party_endpoint"],
-        commercial=flags["commercial"],
+        drive=_text("drive", get("drive")),
+        upload=_text("upload", get("upload")),
+        **flags,
+    )
+
+
+def _event(get: Any) -> Event:
+    times = {t: _seconds(t, get(t)) for t in ("alert_s", "event_s", "end_s")}
+    for (name, time), (later, after) in pairwise((n, t) for n, t in times.items() if t is not None):
+        if time > after:
+            raise Refused("times_out_of_order", f"{name} {time:g} is after {later} {after:g}")
+    classes = _classes(get("class"))
+    return Event(
+        classes=classes,
+        ego_role=_word("ego_role", get("ego_role")) or ("none" if classes == ("normal",) else "unknown"),
+        partner=_word("partner", get("partner")),
+        alert_s=times["alert_s"],
+        time_s=times["event_s"],
+        end_s=times["end_s"],
+        time_basis=_word("time_basis", get("time_basis")) or "unknown",
     )
 
 
 def _classes(given: Any) -> tuple[str, ...]:
     known = ontology("class")
-    if given is None:
-        return known
     wanted = given if isinstance(given, list) else [given]
     for c in wanted:
-        if c not in known:
+        if c not in (*known, None):
             near = difflib.get_close_matches(str(c), known, 1)
             fix = f"values: {{class: {{{c}: {near[0] if near else 'null'}}}}}"
             raise Refused("unknown_class", f"class {str(c)!r} is none of {', '.join(known)}; map it: {fix}")
-    return tuple(c for c in known if c in wanted)
+    return tuple(c for c in known if c in wanted) or known
 
 
 def _word(field: str, given: Any) -> str | None:
-    if given is None:
-        return None
-    if given not in ontology(field):
-        known = ", ".join(ontology(field))
-        detail = f"{field} {str(given)!r} is none of {known}; map it under `values` in the recipe"
+    known = ontology(field)
+    if given is not None and given not in known:
+        detail = f"{field} {str(given)!r} is none of {', '.join(known)}; map it under `values` in the recipe"
         raise Refused("unknown_value", detail)
-    return str(given)
+    return given
+
+
+def _text(field: str, given: Any) -> str | None:
+    if isinstance(given, (list, dict)):
+        raise Refused("unknown_value", f"{field} is {type(given).__name__}, not text")
+    return None if given is None else str(given)
 
 
 def _seconds(field: str, given: Any) -> float | None:
     if given is None:
         return None
-    try:
-        seconds = float(given)
-    except (TypeError, ValueError):
-        seconds = math.nan
+    text = str(given).strip()
+    seconds = float(text) if NUMBER.fullmatch(text) else math.nan
     if not math.isfinite(seconds):
-        raise Refused("bad_time", f"{field} {str(given)!r} is no number of seconds")
+        fix = "if that means none, map it to null under `values`"
+        raise Refused("bad_time", f"{field} {text[:40]!r} is no number of seconds; {fix}")
     if seconds < 0:
         raise Refused("negative_time", f"{field} is {seconds:g}; times are seconds from the first frame")
     return seconds
 
 
 def _flag(field: str, given: Any) -> bool:
-    said = str(given).lower()
-    if given is None or said in NO:
-        return False
-    if said in YES:
-        return True
-    raise Refused("unknown_value", f"{field} {str(given)!r} is neither true nor false; map it under `values`")
-
-
-def _check_order(event: Event) -> None:
-    named = [("alert_s", event.alert_s), ("event_s", event.time_s), ("end_s", event.end_s)]
-    given = [(n, t) for n, t in named if t is not None]
-    for (n, t), (later, u) in pairwise(given):
-        if t > u:
-            raise Refused("times_out_of_order", f"{n} {t:g} is after {later} {u:g}")
+    said = "no" if given is None else str(given).lower()
+    if said not in YES + NO:
+        raise Refused("unknown_value", f"{field} {str(given)!r} is neither true nor false; map it under `values`")
+    return said in YES
