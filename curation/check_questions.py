@@ -12,7 +12,7 @@ from curation.tasks import TaskPack, words
 
 FAR_S = 1.0
 ABOVE = re.compile(
-    r"\b(all|none|both|any|neither|each) (of )?(the |these |those )?(above|these|those|options|answers|others)\b"
+    r"\b(all|none|both|any|neither|each) (of )?(the |these |those )?(other )?(above|these|those|options|answers|others)\b"
     r"|^(all|both) of them$|\b[a-d] (and|or) [a-d]\b",
     re.I,
 )
@@ -61,7 +61,7 @@ def meaning(pack: TaskPack, option: str) -> tuple[str, ...]:
     """An option without case, punctuation, articles and plural, synonyms by their value: equal ones are one answer."""
     low = [w for w in re.findall(r"[\w.]+", option.casefold().replace("_", " ").rstrip(". ")) if w not in FILLER]
     bare = [w for w in low if w not in ("weather", "conditions", "sky")] or low
-    stems = [w[:-1] if len(w) > 3 and w.endswith("s") and not w.endswith("ss") else w for w in bare]
+    stems = [re.sub(r"(?<=\w\w[^si])s$", "", re.sub(r"(?<=\w\w)ies$", "y", w)) for w in bare]
     return tuple(_same(pack).get(w, _same(pack).get(s, s)) for w, s in zip(bare, stems, strict=True))
 
 
@@ -140,12 +140,10 @@ def _answer_clash(question: str, answer: str, offered: list[str], context: Conte
         (n, _spoken(context.pack, n)) for n in ("weather", "light", "road", "scene", "partner", "cause", "class")
     ):
         mine, holds = by.get(answer.casefold()), context.known(name)
-        if mine and holds and mine != holds and sum(o.casefold() in by for o in offered) > 1:
-            pairs = context.lex.together.get(name, ())
-            if frozenset((mine, holds)) not in pairs and not (
-                name == "scene" and _spoken(context.pack, "road").get(answer.casefold())
-            ):
-                return f"'{answer}', but {name} is {holds}"
+        kind = name == "scene" and answer.casefold() in _spoken(context.pack, "road")  # said beside any layout
+        also = context.lex.together.get(name, {}).get(holds, ())
+        if mine and holds and not kind and mine not in (holds, *also) and sum(o.casefold() in by for o in offered) > 1:
+            return f"'{answer}', but {name} is {holds}"
     if early or context.cls is None:
         return None
     if len(told.marks) and not HYPOTHETICAL.search(f"{question} {answer}") and not told.spared:
@@ -160,8 +158,7 @@ def _yes_no_clash(r: Reading, yes: bool, context: Context) -> str | None:
     for name in sorted({n for m, _ in r.values for n, _ in m.names if n != "partner"}):
         asked = {v for m, said in r.values if said for n, vs in m.names if n == name for v in vs}
         holds = context.known(name)
-        together = context.lex.together[name]
-        loosely = yes and any(frozenset((holds, v)) in together for v in asked)
+        loosely = yes and asked & set(context.lex.together[name].get(holds, ()))
         if holds and asked and (holds in asked) != yes and not loosely:
             return f"{name}: {holds}"
     return None

@@ -62,13 +62,14 @@ class Reading(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Lexicon:
-    """The words of a pack's ontology as one expression. `together`: by name, the pairs that may be said of one clip."""
+    """The words of a pack's ontology as one expression. `together`: by name, by the value that holds,
+    the others that may be said of the same clip."""
 
     pattern: re.Pattern[str]
     kinds: frozenset[str]
     values: dict[str, tuple[tuple[str, frozenset[str]], ...]]
     weak: dict[str, tuple[str, ...]]
-    together: dict[str, frozenset[frozenset[str]]]
+    together: dict[str, Json]
 
 
 @cache
@@ -87,7 +88,7 @@ def lexicon(pack: TaskPack) -> Lexicon:
             if not meant & others:
                 values.setdefault(word, {}).setdefault(name, set()).update(meant)
         weak |= {w: tuple(node["x-frame"]) for w in node.get("x-weak", ())}
-        together[name] = frozenset(frozenset(pair) for pair in node["x-together"])
+        together[name] = node["x-together"]
     cues = pack.ontology.get("cues", {}).get("x-cues", {})
     parts = [(k, "|".join(v)) for k, v in cues.items()]
     parts += [(k, TURNS[k]) for k in ("neg", "hyp", "if")]
@@ -163,7 +164,7 @@ def turned(text: str, found: tuple[Mark, ...], i: int) -> str:
             return "no"
     for x in right:
         far = gap(text, m, x)
-        if x.kind == "avoid" and noun and far <= (12 if x.text.endswith("ed") else 3):
+        if x.kind == "avoid" and noun and far <= (16 if x.text.endswith("ed") else 3):
             return "near"
         if x.kind in ("hyp", "danger") and far <= (4 if noun else 0):
             return "maybe"
@@ -191,7 +192,9 @@ def read(lex: Lexicon, text: str) -> Reading:
                 out["normal" if say == "no" else "trouble"].append(m)
             elif m.kind == "value" and say in ("yes", "no", "near"):
                 out["values"].append((m, say != "no"))
-        elif m.kind == "avoid" and m.text.startswith(("miss", "dodg", "escap")) and turned(text, found, i) == "near":
+        elif m.kind == "avoid" and turned(text, found, i) in (
+            ("yes", "near") if m.text in ("misses", "missed") else ("near",)
+        ):
             out["near"].append(m)
     return Reading(found, **{k: tuple(v) for k, v in out.items()})
 
@@ -405,5 +408,4 @@ def attribute_clash(r: Reading, context: Context) -> tuple[Mark, str, str] | Non
 
 def _fits(context: Context, name: str, meant: frozenset[str], holds: str, *, loose: bool) -> bool:
     """Do the values `meant` name `holds`, or (loosely) one that may be said of the same clip?"""
-    together = context.lex.together[name]
-    return holds in meant or (loose and any(frozenset((holds, v)) in together for v in meant))
+    return bool(meant & {holds, *(context.lex.together[name].get(holds, ()) if loose and len(meant) == 1 else ())})

@@ -30,6 +30,7 @@ from curation.check_text import (
 )
 from curation.types import Json
 
+ONLY = re.compile(r"\bnot (just|merely|only|simply) (a |an )?$")
 SLACK_S, FAR_S, HOLE_S = 0.25, 1.0, 0.5  # beyond the clip's end; from the labelled time; between segments
 
 Rule = Callable[[Any, Context], Iterator[Finding]]
@@ -187,35 +188,37 @@ def told_who(value: Any, context: Context) -> Iterator[Finding]:
     if context.cls in (None, "normal"):
         return
     for s in context.prose:
-        r = read(context.lex, s.text)
+        r, wrong, right = read(context.lex, s.text), "", False
         for m in (*r.contact, *r.near):
-            near = [x for x in r.marks if x.sentence == m.sentence]
-            told = _role(s.text, near, m)
-            if told and role in ("striking", "struck", "witness") and told != role:
-                soft = m.text.startswith(("collid", "near"))
-                where = sentence(s.text, m).strip()[:80]
-                note = f"'{where}' says {told}, but the ego vehicle is {role}"
-                yield Finding("told_role", s.pointer, note, "warning" if soft else "error")
-            others = [(x, v) for x in near for n, v in x.names if n == "partner" and gap(s.text, x, m) <= 7]
+            around = [x for x in r.marks if x.sentence == m.sentence]
+            others = [(x, v) for x in around for n, v in x.names if n == "partner" and gap(s.text, x, m) <= 7]
             named = set().union(*(v for _, v in others))
             if partner and named and partner not in named and role != "witness":
-                yield Finding("told_partner", s.pointer, f"'{others[0][0].text}', but the partner is {partner}")
-        for m in r.marks:
-            if (
-                m.kind == "watch"
-                and role in ("striking", "struck")
-                and not re.search(r"\bnot (just |merely |only )?a", s.text)
-            ):
-                yield Finding("told_role", s.pointer, f"'{m.text}', but the ego vehicle is {role}")
+                wrong = wrong or others[0][0].text
+                continue
+            right |= partner in named
+            told = _role(s.text, around, m)
+            if told and role in ("striking", "struck", "witness") and told != role:
+                note = f"'{sentence(s.text, m).strip()[:80]}' says {told}, but the ego vehicle is {role}"
+                yield Finding("told_role", s.pointer, note, "warning" if m.text.startswith("collid") else "error")
+        if wrong and not right:  # beside the right one, another may be told
+            yield Finding("told_partner", s.pointer, f"'{wrong}', but the partner is {partner}")
+        watch = [m for m in r.marks if m.kind == "watch" and not ONLY.search(s.text[: m.start])]
+        if watch and role in ("striking", "struck"):
+            yield Finding("told_role", s.pointer, f"'{watch[0].text}', but the ego vehicle is {role}")
 
 
 def _role(text: str, near: list[Mark], m: Mark) -> str | None:
     """striking or struck, where the sentence says so plainly: the subject and the object of a mark of contact."""
-    if NOUN.match(m.text) or m.kind == "near" or m.text.startswith(("touch", "escap")):
+    if (
+        (NOUN.match(m.text) and not text[m.end :].startswith(" into"))
+        or m.kind == "near"
+        or m.text.startswith(("touch", "escap"))
+    ):
         return None
     actors = [x for x in near if x.kind == "ego" or any(n == "partner" for n, _ in x.names)]
     left = [x for x in actors if x.end <= m.start]
-    right = [x for x in actors if x.start >= m.end and gap(text, m, x) <= 4 and x.clause == m.clause]
+    right = [x for x in actors if x.start >= m.end and gap(text, m, x) <= 6 and x.clause == m.clause]
     passive = re.search(
         r"\b(is|was|are|were|be|been|being|gets?|got|getting)\s+(\w+\s+){0,2}$", text[: m.start].casefold()
     )
