@@ -33,7 +33,7 @@ PLATE = r"""\b(?:plates?|registration|tag|licen[cs]e)\b(?:\W+\w+){0,4}?\W+(?=[A-
 |\b[A-Z]{1,2}-[A-Z]{1,2}[- ]\d{1,4}\b"""
 PERSON = r"""\b(?:Mr|Mrs|Ms|Miss|Dr|Officer|Sgt|Professor)\.? [A-Z][a-z]+
 |\b(?:named|called|name is|name was|identified as|known as) [A-Z][a-z]+"""
-NAME = r"(?<=[a-z,] )[A-Z][a-z]{2,}(?: [A-Z][a-z]+)*|^[A-Z][a-z]+ [A-Z][a-z]+\b"
+NAME = r"(?<=[a-z,] )[A-Z][a-z]{2,}(?: [A-Z][a-z]+)*|^[A-Z][a-z]+ [A-Z][a-z]+\b(?!:)"
 DAYS = """Monday Tuesday Wednesday Thursday Friday Saturday Sunday January February March April May June July August
     September October November December Jersey English Ego Vehicle"""
 PLAIN = set(DAYS.split())

@@ -18,17 +18,19 @@ from curation.types import Clip, Json
 
 TURNS = {
     "neg": r"no|not|\w+n['’]t|cannot|never|without|neither|nor|none|nobody|nothing|no one|lacks?|lack of|absence of|"
-    r"free of|rather than|instead of|fail(?:s|ed|ing)?(?: to)?|unable to|too late to|far from",
+    r"free of|impossible|rather than|instead of|fail(?:s|ed|ing)?(?: to)?|unable to|too late to|far from",
     "hyp": r"would|could|might|may|should|will|possib\w*|potential\w*|likel\w*|unlikely|inevitabl\w*|unavoidabl\w*|"
     r"about to|going to|before|until|suppos\w*|fear\w*|expect\w*|earlier|previous|prior|"
-    r"old|tr(?:y|ies|ying) to|bound to",
+    r"old|tr(?:y|ies|ying) to|bound to|suggest\w*|indicat\w*|impending|guarante\w*|probab\w*|predict\w*|chance|to cause|"
+    r"to create|(?:sufficient|enough|time|room|order) to|seconds? (?:to|from)",
     "if": r"if|unless|whether|had (?:nobody|anyone|they|everybody)|in case|as though",
     "stop": r"[.!?](?=\s|$)|[;\n]|,|:|—|–|but|and|yet|while|then|so",
 }
 EARLY = re.compile(
     r"\b(so far|yet|at first|initial\w*|until|up to (here|now|this)|still|begin\w*|starts?|before|early on|first)\b"
 )
-NOUN = re.compile(r"(collision|contact|crash$|crashes$|impact|accident|wreck|pile|fender)")
+NOUN = re.compile(r"(collision|contact|crash$|crashes$|impact|accident|wreck|pile|fender|side-?swipe$)")
+MANAGED = re.compile(r"\b(manag\w+|able|in time|succeed\w*|just enough) to $")
 THIRD = re.compile(r"\w+s$")  # "hits" is not what "does not" before it turns
 HYPOTHETICAL = re.compile(r"\b(would|could|had|might|reaction|reacted|without|hypothetical\w*)\b", re.I)
 
@@ -151,10 +153,19 @@ def turned(text: str, found: tuple[Mark, ...], i: int) -> str:
     for x in reversed(left):
         far = gap(text, x, m)
         if x.kind == "avoid" and far <= 5 and governed:
+            close = any(y.kind == "almost" and y.end <= x.start and gap(text, y, x) <= 2 for y in left)
+            aim = (
+                x.text in ("avoid", "prevent", "escape")
+                and not close
+                and not MANAGED.search(text[: x.start].casefold())
+            )
             failed = [y for y in left if y.kind == "neg" and y.start < x.start]
             if failed and failed[-1].text.startswith(("no", "never")):  # "nobody brakes to avoid a collision"
                 return "maybe" if failed[-1].text != "not" else "yes"
-            return "yes" if failed and gap(text, failed[-1], x) <= 3 else "near"
+            if failed and gap(text, failed[-1], x) <= 3:
+                return "yes"
+            unsure = any(y.kind == "hyp" and y.end <= x.start for y in left)
+            return "maybe" if aim or unsure else "near"
         if x.kind == "almost" and far <= 3:
             return "near"
         if x.kind in ("hyp", "danger") and far <= 7:
@@ -189,7 +200,8 @@ def read(lex: Lexicon, text: str) -> Reading:
             elif m.kind == "evasive" and say == "no":
                 out["quiet"].append(m)
             elif m.kind in ("conflict", "danger"):
-                out["normal" if say == "no" else "trouble"].append(m)
+                near = any(x.kind == "neg" and x.end <= m.start and gap(text, x, m) <= 3 for x in found[:i])
+                out["trouble" if say != "no" else "normal" if near else "maybe"].append(m)
             elif m.kind == "value" and say in ("yes", "no", "near"):
                 out["values"].append((m, say != "no"))
         elif m.kind == "avoid" and turned(text, found, i) in (
@@ -264,6 +276,11 @@ def times(text: str) -> tuple[Told, ...]:
 def _times(text: str) -> Iterator[Told]:
     for m in TIME.finditer(text):
         tail = (m["tail"] or "").strip(" -,.)(").casefold()
+        decade = (
+            m["b"] and re.fullmatch(r"\d0", m["b"]) and m["unit"] == "s" and (m["lead"] or "to") not in ("at", "@", "~")
+        )
+        if decade or tail in ("am", "pm", "a", "p"):
+            continue  # a man in his 40s, at 1:27 pm
         if m["min"]:
             at = int(m["min"]) * 60 + float(m["sec"])
             yield Told(at, at, m.start(), m.end("sec"))
