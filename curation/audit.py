@@ -145,7 +145,7 @@ def _duplicates(items: Sequence[Mapping[str, Any]], top: int = 5) -> Json:
     ]
     return {
         "repeated_questions": sum(len(same) for same in repeated),
-        "repeated_examples": [[i["id"] for i in same][:top] for same in repeated[:top]],
+        "repeated_examples": [[i["id"] for i in same[:top]] for same in repeated[:top]],
         "alike_options": len(alike),
         "alike_examples": alike[:top],
     }

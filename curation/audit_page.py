@@ -68,7 +68,7 @@ def _notes(result: Json) -> list[str]:
         f"the longest option is right in {100 * cue['longest']:.1f} %, the shortest in {100 * cue['shortest']:.1f} %",
         f"{copies['repeated_questions']} questions occur alike in several groups",
         f"{copies['alike_options']} pairs of options of one question are near copies of each other",
-        *(f"skipped {s['n']}: {reason}" for reason, s in result["skipped"].items()),
+        *(f"skipped {s['n']}: {reason}, as {s['examples'][0]}" for reason, s in result["skipped"].items()),
     ]
 
 
@@ -97,7 +97,6 @@ def write_page(result: Json, out: Path) -> None:
         because=escape(result["because"]),
         notes="".join(f"<li>{escape(note)}</li>" for note in _notes(result)),
         measured=_measured(result) if result["accuracy"] is not None else "",
-        skipped=_skipped(result["skipped"]),
     )
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -151,13 +150,3 @@ def _example(example: Json) -> str:
     )
     where = f"<b>{escape(example['family'])}</b>, {escape(example['id'])}"
     return f"<p>{where}: {escape(example['question'])}</p><ul>{options}</ul>"
-
-
-def _skipped(skipped: Json) -> str:
-    if not skipped:
-        return "<p>Every row was read.</p>"
-    rows = []
-    for reason, s in skipped.items():
-        told = [f"row {x['row']}: {x['options']} / answer {x['answer']}" for x in s["examples"]]
-        rows.append([escape(reason), str(s["n"]), "<br>".join(map(escape, told))])
-    return "<h2>Not read</h2>" + _table(["why", "n", "examples"], rows)

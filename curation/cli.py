@@ -349,22 +349,17 @@ def audit(data: str, question: str | None, options: str | None, answer: str | No
 
     With --text: are captions or other texts copied between groups?
     """
-    if text and (question or options or answer or family or out):
-        raise UsageError("audit --text looks for copies only; it takes --group, --limit and --json")
-    if not text and not (question and options and answer):
-        raise UsageError("audit takes --question, --options and --answer, or --text")
-    from curation.audit import audit as questions
+    from curation.audit import audit as audit_questions
     from curation.audit import audit_texts
     from curation.audit_page import render_text, render_texts, write_page
 
-    if text:
+    if text and not (question or options or answer or family or out):
         result, render = audit_texts(data, text=text, group=group, limit=limit), render_texts
+    elif question and options and answer and not text:
+        columns = {"question": question, "options": options, "answer": answer, "group": group}
+        result, render = audit_questions(data, **columns, family=family, limit=limit), render_text
     else:
-        assert question and options and answer
-        result, render = (
-            questions(data, question=question, options=options, answer=answer, group=group, family=family, limit=limit),
-            render_text,
-        )
+        raise UsageError("audit takes --question, --options, --answer (and --family, --out), or --text alone")
     if out is not None:
         write_page(result, out)
     click.echo(json.dumps(result, ensure_ascii=False) if as_json else render(result))

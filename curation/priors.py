@@ -19,7 +19,8 @@ from curation.errors import DataError
 from curation.types import Json
 
 MAX_FAMILIES = 50  # the rest are reported together
-EVERYTHING = "everything"
+EVERYTHING, CONSTANT, PERMUTED = "everything", "best constant", "permuted answers"
+FOLDS = 5
 EMPTY = "\N{EMPTY SET}"  # stands for a text without words, for which vectorisers have no row
 WORD = r"\w+|[^\w\s]"  # punctuation counts: a full stop on right options only is a give-away
 PENALTY = 1.0  # of the ridge; text rows have length about 1
@@ -168,6 +169,24 @@ def features(t: Table) -> dict[str, Any]:
 # --- picking ---------------------------------------------------------------------------------------------------------
 
 
+def guess(t: Table, blocks: dict[str, Any], seed: int) -> tuple[dict[str, Floats], Floats]:
+    """One seed: hits (0 or 1 per item) by feature set, and the lead of the picks made from everything."""
+    rng = np.random.default_rng(seed)
+    drawn = (rng.random(len(t.k)) * t.k).astype(np.int64)
+    rated = {name: np.zeros(len(t.item)) for name in [*blocks, CONSTANT, PERMUTED]}
+    chance = 1 / t.k[t.item]
+    for test in fold_masks(t.group, rng):
+        rows, train = test[t.item], ~test
+        for name, x in blocks.items():
+            rated[name][rows] = ridge_scores(t, x, t.right - chance, train)[rows]
+        rated[CONSTANT][rows] = constant_scores(t, train)[rows]
+        shuffled = (t.place == drawn[t.item]) - chance
+        rated[PERMUTED][rows] = ridge_scores(t, blocks[EVERYTHING], shuffled, train)[rows]
+    picks = {name: pick(t, s, rng) for name, s in rated.items()}
+    hits = {n: (p[0] == (drawn if n == PERMUTED else t.answer)).astype(np.float64) for n, p in picks.items()}
+    return hits, picks[EVERYTHING][1]
+
+
 def ridge_scores(t: Table, x: Any, y: Floats, train: Mask) -> Floats:
     """Scores of all rows by a ridge model of the right option, fitted on the items of `train`."""
     from sklearn.linear_model import Ridge
@@ -203,11 +222,12 @@ def pick(t: Table, scores: Floats, rng: np.random.Generator) -> tuple[Ints, Floa
     return t.place[order[t.start]], lead
 
 
-def fold_masks(t_group: Ints, folds: int, rng: np.random.Generator) -> list[Mask]:
-    """Masks of the held-out items: groups are shuffled and dealt to `folds` folds of nearly equal numbers of groups."""
+def fold_masks(t_group: Ints, rng: np.random.Generator) -> list[Mask]:
+    """Masks of the held-out items: groups are shuffled and dealt to `FOLDS` folds of nearly equal numbers of groups."""
     n_groups = int(t_group.max()) + 1
-    fold = rng.permutation(n_groups) % min(folds, n_groups)
-    return [(fold == f)[t_group] for f in range(min(folds, n_groups))]
+    folds = min(FOLDS, n_groups)
+    fold = rng.permutation(n_groups) % folds
+    return [(fold == f)[t_group] for f in range(folds)]
 
 
 # --- what gives it away ----------------------------------------------------------------------------------------------

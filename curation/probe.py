@@ -21,28 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from curation.priors import (
-    EVERYTHING,
-    Floats,
-    Ints,
-    Table,
-    clean,
-    constant_scores,
-    examples,
-    features,
-    fold_masks,
-    make_table,
-    pick,
-    ridge_scores,
-    telling,
-    word_tfidf,
-)
+from curation import priors
+from curation.priors import EVERYTHING, PERMUTED, Floats, Ints
 from curation.types import Json
 
 MARGIN = 0.03
 MIN_GROUPS = 30
-FOLDS = 5
-CONSTANT, PERMUTED = "best constant", "permuted answers"
 BELOW_CHANCE = (
     "accuracy is below chance, as in exactly balanced answers: a string that is right in the held-out fold was right "
     "too seldom in the others, so the probe leans the wrong way; this is no leak"
@@ -54,7 +38,7 @@ def probe_closed(items: Sequence[Mapping[str, Any]], *, seeds: int = 3, replicat
 
     `items`: `{"id", "question", "options": list of str, "answer": index of the right one, "group", "family"}`; the
     number of options may vary, a yes/no question is an item of two options. Accuracies are means over `seeds` of
-    picks in `FOLDS` held-out folds of whole groups; `interval` is the 95 % bootstrap over groups, `chance` the mean
+    picks in held-out folds of whole groups; `interval` is the 95 % bootstrap over groups, `chance` the mean
     of 1/k. Verdicts: "leaks" (lower end above chance + margin), "clean" (upper end at most chance + margin), else "not
     shown" with its reason. The whole leaks when any feature set or family does; `because` names which.
 
@@ -64,9 +48,9 @@ def probe_closed(items: Sequence[Mapping[str, Any]], *, seeds: int = 3, replicat
     if groups < 2:
         nothing = _nothing(len(items), groups, "nothing can be held out")
         return nothing | {"best_constant": None, "by_family": {}, "telling": {}, "examples": [], "notes": []}
-    t = make_table(items)
-    blocks = features(t)
-    runs = [_seed(t, blocks, seed) for seed in range(seeds)]
+    t = priors.make_table(items)
+    blocks = priors.features(t)
+    runs = [priors.guess(t, blocks, seed) for seed in range(seeds)]
     hits = {name: np.mean([run[0][name] for run in runs], axis=0) for name in runs[0][0]}
     by_features = scores(hits, 1 / t.k, t.group, replicates=replicates)
     by_family = {}
@@ -80,9 +64,9 @@ def probe_closed(items: Sequence[Mapping[str, Any]], *, seeds: int = 3, replicat
         **_overall(by_features, by_family),
         "by_family": by_family,
         "by_features": by_features,
-        "best_constant": by_features[CONSTANT],
-        "telling": {family: telling(t, i) for i, family in enumerate(t.families)},
-        "examples": examples(t, items, np.mean([run[1] for run in runs], axis=0), hits[EVERYTHING]),
+        "best_constant": by_features[priors.CONSTANT],
+        "telling": {family: priors.telling(t, i) for i, family in enumerate(t.families)},
+        "examples": priors.examples(t, items, np.mean([run[1] for run in runs], axis=0), hits[EVERYTHING]),
         "notes": [BELOW_CHANCE] if by_features[EVERYTHING]["excess"][1] < 0 else [],
     }
 
@@ -91,24 +75,6 @@ def _nothing(n: int, groups: int, reason: str) -> Json:
     nothing: Json = {"accuracy": None, "chance": None, "interval": None, "excess": None, "by_features": {}}
     because = f"{n} items in {groups} groups: {reason}"
     return nothing | {"n": n, "groups": groups, "verdict": "not shown", "because": because}
-
-
-def _seed(t: Table, blocks: dict[str, Any], seed: int) -> tuple[dict[str, Floats], Floats]:
-    """One seed: hits (0 or 1 per item) by feature set, and the lead of the picks made from everything."""
-    rng = np.random.default_rng(seed)
-    drawn = (rng.random(len(t.k)) * t.k).astype(np.int64)
-    rated = {name: np.zeros(len(t.item)) for name in [*blocks, CONSTANT, PERMUTED]}
-    chance = 1 / t.k[t.item]
-    for test in fold_masks(t.group, FOLDS, rng):
-        rows, train = test[t.item], ~test
-        for name, x in blocks.items():
-            rated[name][rows] = ridge_scores(t, x, t.right - chance, train)[rows]
-        rated[CONSTANT][rows] = constant_scores(t, train)[rows]
-        shuffled = (t.place == drawn[t.item]) - chance
-        rated[PERMUTED][rows] = ridge_scores(t, blocks[EVERYTHING], shuffled, train)[rows]
-    picks = {name: pick(t, s, rng) for name, s in rated.items()}
-    hits = {n: (p[0] == (drawn if n == PERMUTED else t.answer)).astype(np.float64) for n, p in picks.items()}
-    return hits, picks[EVERYTHING][1]
 
 
 def _overall(by_features: Json, by_family: Json) -> Json:
@@ -133,10 +99,10 @@ def probe_class(
     if n_groups < 2 or n_classes < 2:
         return _nothing(len(texts), n_groups, f"{n_classes} classes; at least two groups and classes are needed")
     y, group = (np.unique(x, return_inverse=True)[1] for x in (classes, groups))
-    x = word_tfidf([clean(text) for text in texts], 2)
+    x = priors.word_tfidf([priors.clean(text) for text in texts], 2)
     hits: dict[str, list[Floats]] = {EVERYTHING: [], PERMUTED: []}
     for seed in range(seeds):
-        folds = GroupKFold(min(FOLDS, n_groups), shuffle=True, random_state=seed)
+        folds = GroupKFold(min(priors.FOLDS, n_groups), shuffle=True, random_state=seed)
         shuffled = np.random.default_rng(seed).permutation(y)
         for name, target in ((EVERYTHING, y), (PERMUTED, shuffled)):
             model = RidgeClassifier(class_weight="balanced", solver="lsqr", tol=1e-3)

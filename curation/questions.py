@@ -172,7 +172,7 @@ def _by_text(options: list[Option], text: str) -> int:
 
 def _by_letter(options: list[Option], text: str) -> int:
     text = re.sub(r"^(the )?(correct )?(answer|option|choice)( is)?\s*:?\s*", "", text, flags=re.IGNORECASE)
-    bare = re.fullmatch(r"\W*([A-Za-z])\W*", text)
+    bare = re.fullmatch(r"\W*([A-Za-z]|\d{1,2})\W*", text)
     full = re.match(r"[(\[]?([A-Za-z]|\d{1,2})[.):\]]\s*(.+)", text)
     if not (found := bare or full):
         raise UnreadableError("answer is no letter")
@@ -201,9 +201,9 @@ def answer_style(questions: Sequence[tuple[list[Option], Any]]) -> tuple[str, st
     best = max(STYLES, key=lambda s: resolved[s])
     if best == "index from 0" and resolved["index from 1"] == resolved[best]:
         return best, "nothing in the data tells an index from 0 from an index from 1: 0 is assumed"
-    if best.startswith("index"):
+    if best != "text":
         return best, ""
-    rivals = [s for s in STYLES if s != best and 2 * resolved[s] > len(questions)]
+    rivals = [s for s in STYLES[1:] if 2 * resolved[s] > len(questions)]
     differ = sum(
         mine is not None and any(places[s][i] not in (None, mine) for s in rivals)
         for i, mine in enumerate(places[best])

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from curation.priors import EVERYTHING, features, fold_masks, lookup_scores, make_table, pick, ridge_scores
+from curation.priors import EVERYTHING, PERMUTED, features, fold_masks, make_table, pick, ridge_scores
 from curation.probe import probe_closed
 
 WORDS = [f"word{i}" for i in range(3000)]
@@ -60,20 +60,19 @@ def main() -> None:
         chance = 1 / t.k[t.item]
         drawn = np.random.default_rng(0).integers(0, t.k)
         runs = [(name, x, t.answer) for name, x in blocks.items()]
-        runs += [("look-up", None, t.answer), ("permuted answers", blocks[EVERYTHING], drawn)]
+        runs.append((PERMUTED, blocks[EVERYTHING], drawn))
         total = 0.0
         for name, x, answer in runs:
             start = time.perf_counter()
             rng = np.random.default_rng(0)
             scores = np.zeros(len(t.item))
-            for test in fold_masks(t.group, 5, rng):
+            for test in fold_masks(t.group, rng):
                 y = (t.place == answer[t.item]) - chance
-                fitted = lookup_scores(t, ~test) if x is None else ridge_scores(t, x, y, ~test)
-                scores[test[t.item]] = fitted[test[t.item]]
+                scores[test[t.item]] = ridge_scores(t, x, y, ~test)[test[t.item]]
             hit = (pick(t, scores, rng)[0] == answer).mean()
             spent = time.perf_counter() - start
             total += spent
-            print(f"{kind:<12}{name:<24}{'' if x is None else x.shape[1]:>9}{spent:>8.2f}{hit:>10.3f}")
+            print(f"{kind:<12}{name:<24}{x.shape[1]:>9}{spent:>8.2f}{hit:>10.3f}")
         print(f"{kind:<12}{'all of a seed':<24}{'':>9}{total:>8.2f}")
         whole, result = timed(lambda items=items: probe_closed(items))
         print(
