@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import stat
-from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
@@ -111,15 +110,10 @@ def _head(source: Path | bytes) -> bytes:
     return head
 
 
-def _frame_time(frame: VideoFrame, stream: VideoStream) -> float | None:
-    stamp = frame.pts if frame.pts is not None else frame.dts
-    return None if stamp is None else float(stamp * (frame.time_base or stream.time_base or 0))
-
-
 class _Reader:
-    """Frames of one open video by time. It seeks only if a later keyframe is nearer to what is wanted."""
+    """Frames of one open video by time, from `start_s` on (then only what is near is decoded)."""
 
-    def __init__(self, container: InputContainer, stream: VideoStream) -> None:
+    def __init__(self, container: InputContainer, stream: VideoStream, start_s: float = 0.0) -> None:
         self.container, self.stream = container, stream
         self.origin = 0.0
         self.frames = self._decode()
@@ -128,10 +122,9 @@ class _Reader:
             raise MediaError("zero_frames", "the video stream holds no frame that can be decoded")
         self.origin, self.first = first
         self.before: tuple[float, VideoFrame] | None = None
-        self.now: tuple[float, VideoFrame] | None = (0.0, first[1])
-        base = float(stream.time_base or 0)
-        stamps = [e.timestamp for e in stream.index_entries if e.is_keyframe]
-        self.keys = sorted((s - stamps[0]) * base for s in stamps)
+        self.now: tuple[float, VideoFrame] | None = (0.0, self.first)
+        if start_s > 0 and any(e.is_keyframe for e in stream.index_entries):
+            self._seek(start_s)
 
     def _decode(self) -> Iterator[tuple[float, VideoFrame]]:
         step = 1 / float(self.stream.average_rate or 25)
@@ -142,26 +135,21 @@ class _Reader:
             except av.error.FFmpegError:
                 continue  # one bad packet is survivable; `cut` finds the hole if it is not
             for frame in frames:
-                time = _frame_time(frame, self.stream)
-                last = last + step if time is None else time
+                last = last + step if frame.time is None else frame.time
                 yield last - self.origin, frame
 
     def _seek(self, target: float) -> None:
         for margin in (0.0, 1.0, 4.0, target + 1.0):
             stamp = int((self.origin + max(target - margin, 0.0)) / float(self.stream.time_base or 1))
             self.container.seek(stamp, stream=self.stream)
-            self.frames, self.before = self._decode(), None
+            self.frames = self._decode()
             self.now = next(self.frames, None)
             if self.now is not None and self.now[0] <= target:
                 return
 
     def nearest(self, target: float) -> tuple[float, VideoFrame]:
         """Time and frame nearest to `target`; call with ascending targets. Past the end it is the last frame."""
-        at = self.now[0] if self.now else float("inf")
-        key = bisect_right(self.keys, target) - 1
         try:
-            if key >= 0 and self.keys[key] > at:
-                self._seek(target)
             while self.now is not None and self.now[0] < target:
                 self.before, self.now = self.now, next(self.frames, None)
         except av.error.FFmpegError as e:
@@ -181,35 +169,29 @@ def probe(path: Path) -> Media:
     with _open(path) as (container, stream):
         size = path.stat().st_size
         beyond = any(e.pos + e.size > size for s in container.streams for e in s.index_entries)
-        seconds, stamps, last_duration, end = _packets(container, stream)
+        shown: list[tuple[int, int]] = []  # stamp and duration, in ticks
+        end = 0.0
+        for packet in container.demux(*(s for s in container.streams if s.type in ("video", "audio"))):
+            stamp = packet.pts if packet.pts is not None else packet.dts
+            if stamp is None or not packet.size:
+                continue
+            end = max(end, float((stamp + (packet.duration or 0)) * packet.time_base))
+            if packet.stream_index == stream.index and not packet.is_discard:
+                shown.append((stamp, packet.duration or 0))
         promised = (container.duration or 0) / av.time_base
         short = {"matroska", "webm", "avi", "flv", "asf"} & set(container.format.name.split(","))
         if beyond or (short and promised - end > max(1.0, 0.05 * promised)):
             detail = f"{path.name} is cut short: about {end:.1f} s of {promised:.1f} s are in the file; copy it again"
             raise MediaError("truncated", detail)
-        if not stamps:
+        if not shown:
             raise MediaError("zero_frames", f"{path.name} has a video stream without a single frame")
+        tick, usual = float(stream.time_base or 0), 1 / float(stream.average_rate or 1)
         container.seek(0)
         width, height = _shown_size(_Reader(container, stream).first, stream)
-        gaps = sorted(b - a for a, b in pairwise(stamps)) or [0]
-        last = (last_duration or gaps[len(gaps) // 2]) * seconds or 1 / float(stream.average_rate or 1)
-        duration = (stamps[-1] - stamps[0]) * seconds + last
-        return Media(round(duration, 6), round(len(stamps) / duration, 4), width, height, len(stamps))
-
-
-def _packets(container: InputContainer, stream: VideoStream) -> tuple[float, list[int], int, float]:
-    """Seconds a tick, the video's stamps in order of showing, the last one's duration, and the end of all streams."""
-    shown: list[tuple[int, int]] = []
-    end = 0.0
-    for packet in container.demux(*(s for s in container.streams if s.type in ("video", "audio"))):
-        stamp = packet.pts if packet.pts is not None else packet.dts
-        if stamp is None or not packet.size:
-            continue
-        end = max(end, float((stamp + (packet.duration or 0)) * packet.time_base))
-        if packet.stream_index == stream.index and not packet.is_discard:
-            shown.append((stamp, packet.duration or 0))
     shown.sort()
-    return float(stream.time_base or 0), [s for s, _ in shown], shown[-1][1] if shown else 0, end
+    gaps = sorted(b - a for (a, _), (b, _) in pairwise(shown)) or [0]
+    duration = (shown[-1][0] - shown[0][0]) * tick + ((shown[-1][1] or gaps[len(gaps) // 2]) * tick or usual)
+    return Media(round(duration, 6), round(len(shown) / duration, 4), width, height, len(shown))
 
 
 def _shown_size(frame: VideoFrame, stream: VideoStream) -> tuple[int, int]:
@@ -251,7 +233,7 @@ def cut(src: Path, dst: Path, start_s: float, end_s: float, profile: dict[str, A
         raise MediaError("too_short", f"a cut of {end_s - start_s:.3f} s holds no frame at {float(rate):g} a second")
     measure = Measure(float(rate))
     with _open(src) as (container, stream):
-        reader = _Reader(container, stream)
+        reader = _Reader(container, stream, start_s)
         width, height = _even_fit(_shown_size(reader.first, stream), profile["height"])
         shown: tuple[float, VideoFrame] | None = None
         with _h264(dst, rate, width, height, profile["crf"]) as put:

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 import yaml
 
 from curation import ingest
-from curation.errors import UsageError
+from curation.errors import AutodriveError, UsageError
 from curation.recipe import Recipe, load_recipe
 from curation.store import Workspace, current_sources
 from curation.types import Refusal, Report, Source
@@ -248,16 +250,118 @@ def test_jsonl_rows_are_read_and_refused_one_by_one(tmp_path: Path, make_video: 
         ("ego_role", "hero", "unknown_value"),
         ("redistribute", "perhaps", "unknown_value"),
         ("trigger_s", "99", "event_after_end"),
+        ("event_s", "1:02.5", "bad_time"),
+        ("event_s", "1_0", "bad_time"),
+        ("event_s", 10**400, "bad_time"),
+        ("event_s", True, "bad_time"),
+        ("event_s", 1e300, "event_after_end"),
+        ("class", ["x"], "unknown_class"),
+        ("drive", {"a": 1}, "unknown_value"),
+        ("file", ["a.mp4"], "no_file"),
         ("file", "a\0b.mp4", "unreadable"),
+        ("file", "\ud800.mp4", "not_utf8"),
+        ("file", "nai\u0308f.mp4", "missing"),
     ],
 )
-def test_odd_values_are_refused(tmp_path: Path, make_video: Any, column: str, value: str, reason: str) -> None:
+def test_odd_values_are_refused(tmp_path: Path, make_video: Any, column: str, value: Any, reason: str) -> None:
     make_video(tmp_path / "clips" / "a.mp4")
     row = {"file": "a.mp4", "class": "collision", "event_s": "1.5"} | {column: value}
     (tmp_path / "rows.jsonl").write_text(json.dumps(row), encoding="utf-8")
     entry = folder(tmp_path, table="rows.jsonl", columns={c: c for c in row})
     report, sources, refusals = run(recipe_of(tmp_path, entry))
     assert not sources and [r.reason for r in refusals.values()] == [reason] and not report.ok
+
+
+@pytest.mark.parametrize("line", ['{"file": "a.mp4", "w": NaN}', '{"file": "a.mp4", "w": [1e999]}', "[" * 100_000])
+def test_what_is_no_json_is_refused(tmp_path: Path, make_video: Any, line: str) -> None:
+    make_video(tmp_path / "clips" / "a.mp4")
+    make_video(tmp_path / "clips" / "b.mp4", frames=21)
+    (tmp_path / "rows.jsonl").write_text(f'{{"file": "b.mp4", "w": 1}}\n{line}\n', encoding="utf-8")
+    entry = folder(tmp_path, table="rows.jsonl", columns={}, attributes=["w"])
+    _, sources, refusals = run(recipe_of(tmp_path, entry))
+    assert list(sources) == ["b.mp4"] and [r.reason for r in refusals.values()] == ["malformed_row"]
+
+
+@pytest.mark.parametrize("text", ["\ufefffile;label\na.mp4;normal\n", "\n\nfile\tlabel\r\na.mp4\tnormal\r\n,\n"])
+def test_tables_as_spreadsheets_write_them(tmp_path: Path, make_video: Any, text: str) -> None:
+    make_video(tmp_path / "clips" / "a.mp4")
+    (tmp_path / "manifest.csv").write_text(text, encoding="utf-8", newline="")
+    _, sources, _ = run(recipe_of(tmp_path, folder(tmp_path, columns={"class": "label"})))
+    assert sources["a.mp4"].events[0].classes == ("normal",)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"file,label,label\na.mp4,normal,collision\n", "2 columns are named 'label'"),
+        (b"file,label\na.mp4," + b"x" * 200_000 + b"\n", "is a quote not closed"),
+        ("file,label\na.mp4,normal\n".encode("utf-16"), "UTF-16"),
+        (b"file,lable\n", "no column 'label'; did you mean 'lable'"),
+        (b"", "no header line"),
+    ],
+)
+def test_a_table_that_cannot_be_taken_apart_is_one_line(tmp_path: Path, text: bytes, message: str) -> None:
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "manifest.csv").write_bytes(text)
+    with pytest.raises(AutodriveError, match=message) as e:
+        run(recipe_of(tmp_path, folder(tmp_path, columns={"class": "label"})))
+    assert "\n" not in str(e.value)
+
+
+def test_a_quote_that_is_not_closed_names_its_rows(tmp_path: Path, make_video: Any) -> None:
+    make_video(tmp_path / "clips" / "a.mp4")
+    text = 'file,label\na.mp4,normal\n"b.mp4,normal\nc.mp4,normal\n'
+    (tmp_path / "manifest.csv").write_text(text, encoding="utf-8")
+    _, sources, refusals = run(recipe_of(tmp_path, folder(tmp_path, columns={"class": "label"})))
+    assert list(sources) == ["a.mp4"]
+    assert "a quote not closed (to line 4)" in refusals["x/manifest.csv:3"].detail
+
+
+def test_odd_names_links_and_what_is_no_file(tmp_path: Path, make_video: Any) -> None:
+    clips = tmp_path / "clips"
+    for i, name in enumerate(["a b.mp4", "new\nline.mp4", "-x.mp4", "\u2603.mp4"]):
+        make_video(clips / name, frames=20 + i)
+    make_video(tmp_path / "elsewhere" / "o.mp4", frames=30)
+    (clips / "out").symlink_to(tmp_path / "elsewhere")
+    (clips / "loop.mp4").symlink_to(clips / "loop.mp4")
+    (clips / "dir\n.mp4").mkdir()
+    os.mkfifo(clips / "pipe.mp4")
+    (clips / "absent.mp4").symlink_to(clips / "nothing.mp4")
+    Path(os.fsdecode(bytes(clips) + b"/\xff.mp4")).touch()
+    _, sources, refusals = run(recipe_of(tmp_path, {"kind": "folder", "dataset": "x", "root": "clips"}))
+    assert set(sources) == {"a b.mp4", "new\nline.mp4", "-x.mp4", "\u2603.mp4"}
+    reasons = {"x/loop.mp4": "unreadable", "x/dir .mp4": "unreadable", "x/pipe.mp4": "unreadable"}
+    reasons |= {"x/absent.mp4": "missing", "x/\\udcff.mp4": "not_utf8"}
+    assert {k.replace("\n", " "): r.reason for k, r in refusals.items()} == reasons
+    assert all("\n" not in r.detail and r.id == replace(r, id="").id for r in refusals.values())
+    table = [{"file": f, "label": "normal"} for f in ("out/o.mp4", str(tmp_path / "elsewhere" / "o.mp4"), ".")]
+    write_table(tmp_path / "manifest.csv", table)
+    report, _, refusals = run(recipe_of(tmp_path, folder(tmp_path, columns={"class": "label"})))
+    assert report.counts["sources"] == 0 and report.data["refused"] == {"outside_root": 2, "unreadable": 1}
+
+
+def test_two_folders_under_one_name_do_not_hide_each_other(tmp_path: Path, make_video: Any) -> None:
+    for frames, (root, name) in enumerate([("one", "a"), ("one", "b"), ("two", "b"), ("two", "c")], 20):
+        make_video(tmp_path / root / f"{name}.mp4", frames=frames)
+    entries = [{"kind": "folder", "dataset": "x", "root": r} for r in ("one", "two")]
+    _, sources, refusals = run(recipe_of(tmp_path, *entries))
+    assert set(sources) == {"a.mp4", "c.mp4"} and "they differ" in refusals["x/b.mp4"].detail
+
+
+def test_a_limit_keeps_what_it_does_not_reach_and_nothing_else(tmp_path: Path, make_video: Any) -> None:
+    for frames, name in enumerate("abc", 20):
+        make_video(tmp_path / "clips" / f"{name}.mp4", frames=frames)
+
+    def current(label: str, limit: int | None) -> set[str]:
+        write_table(tmp_path / "manifest.csv", [{"file": f"{n}.mp4", "label": label} for n in "abc"])
+        recipe = recipe_of(tmp_path, folder(tmp_path, columns={"class": "label"}))
+        ws = Workspace(recipe.workspace)
+        ingest.run(ws, recipe, limit=limit)
+        return {s.key for s in current_sources(ws).values()}
+
+    assert current("normal", 2) == {"a.mp4", "b.mp4"}
+    assert current("normal", None) == {"a.mp4", "b.mp4", "c.mp4"}
+    assert current("not-driving", 1) == {"b.mp4", "c.mp4"}
 
 
 def test_yaml_keys_that_are_numbers_or_booleans_map_text(tmp_path: Path, make_video: Any) -> None:
@@ -274,6 +378,12 @@ def test_a_wrong_recipe_is_said_before_any_work(tmp_path: Path, make_video: Any)
     write_table(tmp_path / "manifest.csv", [{"file": "a.mp4", "label": "normal"}])
     with pytest.raises(UsageError, match="no column 'lable'; did you mean 'label'"):
         run(recipe_of(tmp_path, folder(tmp_path, columns={"class": "lable"})))
+    with pytest.raises(UsageError, match="no field 'klass'; did you mean 'class'"):
+        run(recipe_of(tmp_path, folder(tmp_path, values={"klass": {"a": "b"}})))
+    with pytest.raises(UsageError, match="no field 'licence'; did you mean 'licence_video'"):
+        run(recipe_of(tmp_path, folder(tmp_path, defaults={"licence": "CC0"})))
+    with pytest.raises(UsageError, match="trigger_s is no attribute"):
+        run(recipe_of(tmp_path, folder(tmp_path, attributes=["trigger_s"])))
     with pytest.raises(UsageError, match="no such table"):
         run(recipe_of(tmp_path, folder(tmp_path, table="none.csv")))
     with pytest.raises(UsageError, match="no such folder"):
@@ -294,6 +404,13 @@ def test_nexar_as_kaggle_lays_it_out(tmp_path: Path, make_video: Any) -> None:
     event = sources["00003"].events[0]
     assert (event.classes, event.time_s, event.alert_s) == (("collision", "near_collision"), 1.9, 1.2)
     assert sources["01040"].events[0].classes == ("normal",) and not sources["01040"].redistribute
+
+
+def test_a_nexar_table_without_targets_is_said(tmp_path: Path) -> None:
+    (tmp_path / "n").mkdir()
+    (tmp_path / "n" / "train.csv").write_text("id,time_of_event,time_of_alert\n00003,1.9,1.2\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="no column 'target'"):
+        run(recipe_of(tmp_path, {"kind": "nexar", "root": "n"}))
 
 
 def test_nexar_as_hugging_face_lays_it_out(tmp_path: Path, make_video: Any) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from curation import media, preview
+from curation.errors import DataError
 from curation.measure import dhash
 from curation.media import MediaError
 
@@ -73,6 +75,8 @@ def test_each_kind_of_broken_file_has_its_own_reason(tmp_path: Path, make_video:
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "text.mp4").write_text("this is no video\n" * 50)
     (tmp_path / "folder.mp4").mkdir()
+    os.mkfifo(tmp_path / "pipe.mp4")
+    (tmp_path / "loop.mp4").symlink_to(tmp_path / "loop.mp4")
     with av.open(str(tmp_path / "sound.mp4"), "w") as out:
         sound = out.add_stream("aac", rate=8000, layout="mono")
         tone = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
@@ -80,7 +84,9 @@ def test_each_kind_of_broken_file_has_its_own_reason(tmp_path: Path, make_video:
         out.mux(sound.encode(tone))
         out.mux(sound.encode(None))
     make_video(tmp_path / "none.mp4", frames=0, movflags="+empty_moov+frag_keyframe")
-    reasons = {n: reason(tmp_path / f"{n}.mp4") for n in ("empty", "text", "folder", "sound", "none", "absent")}
+    reasons = {
+        n: reason(tmp_path / f"{n}.mp4") for n in ("empty", "text", "folder", "sound", "none", "absent", "pipe", "loop")
+    }
     assert reasons == {
         "empty": "empty",
         "text": "not_video",
@@ -88,6 +94,8 @@ def test_each_kind_of_broken_file_has_its_own_reason(tmp_path: Path, make_video:
         "sound": "no_video_stream",
         "none": "zero_frames",
         "absent": "missing",
+        "pipe": "unreadable",
+        "loop": "unreadable",
     }
 
 
@@ -195,19 +203,35 @@ def test_cut_turns_the_picture_as_players_do(tmp_path: Path, make_video: Any, de
 
 def test_only_what_is_needed_is_decoded(tmp_path: Path, make_video: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     src = make_video(tmp_path / "a.mp4", frames=200, gop=10)
-    seen: list[float | None] = []
-    time_of = media._frame_time
+    seen: list[float] = []
+    decode = media._Reader._decode
 
-    def counted(*args: Any) -> float | None:
-        seen.append(time_of(*args))
-        return seen[-1]
+    def counted(reader: Any) -> Any:
+        for time, frame in decode(reader):
+            seen.append(time)
+            yield time, frame
 
-    monkeypatch.setattr(media, "_frame_time", counted)
+    monkeypatch.setattr(media._Reader, "_decode", counted)
     media.cut(src, tmp_path / "b.mp4", 15.5, 16.5, PROFILE)
-    assert len(seen) < 25 and max(t for t in seen if t is not None) < 17
-    seen.clear()
-    media.sample_frames(src, times=[3.0, 9.0, 18.0])
-    assert len(seen) < 30
+    assert len(seen) < 25 and max(seen) < 17
+
+
+def test_what_cannot_be_written_is_not_held_against_the_footage(tmp_path: Path, make_video: Any) -> None:
+    src = make_video(tmp_path / "a.mp4")
+    with pytest.raises(DataError, match="cannot write") as e:
+        media.cut(src, tmp_path / "nowhere" / "b.mp4", 0, 1, PROFILE)
+    assert not isinstance(e.value, MediaError)
+    if Path("/dev/full").exists():
+        with pytest.raises(DataError, match="No space left"):
+            media.cut(src, Path("/dev/full"), 0, 1, PROFILE)
+
+
+def test_every_cut_index_is_refused_and_none_crashes(tmp_path: Path, make_video: Any) -> None:
+    whole = make_video(tmp_path / "a.mp4", frames=40, audio=True, movflags="+faststart").read_bytes()
+    part = tmp_path / "b.mp4"
+    for size in range(8, whole.index(b"mdat"), 37):
+        part.write_bytes(whole[:size])
+        assert reason(part) in ("truncated", "no_video_stream", "zero_frames"), size
 
 
 def test_cut_beyond_the_end_is_refused(tmp_path: Path, make_video: Any) -> None:

@@ -18,10 +18,8 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterable
 from fractions import Fraction
-from multiprocessing import get_context
 from pathlib import Path
 
 import av
@@ -29,6 +27,7 @@ from av.codec.context import Flags
 
 from curation.errors import UsageError
 from curation.ids import make_id
+from curation.pool import spread
 from curation.sources.demo_causes import CLASSES, Scene
 from curation.sources.demo_draw import Planes, frames
 from curation.sources.demo_scene import simulate
@@ -73,7 +72,7 @@ def render(
     clips.mkdir(parents=True, exist_ok=True)
     jobs = [(clips, seed, n, drives, size, fps) for n in range(triplets)]
     jobs = [j for j in jobs if not all((clips / name_of(*j[1:], label=c)).exists() for c in CLASSES)]
-    for done, _ in enumerate(_each(jobs, workers), start=triplets - len(jobs) + 1):
+    for done, _ in enumerate(spread(_triplet, jobs, workers if len(jobs) > 3 else 1), start=triplets - len(jobs) + 1):
         if progress:
             progress("render", done, triplets)
     rows = [
@@ -98,24 +97,9 @@ def name_of(seed: int, triplet: int, drives: int, size: tuple[int, int], fps: in
 _Job = tuple[Path, int, int, int, tuple[int, int], int]
 
 
-def _each(jobs: list[_Job], workers: int) -> Iterator[None]:
-    if workers < 2 or len(jobs) < 4:
-        for job in jobs:
-            _triplet(*job)
-            yield
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        running = [pool.submit(_triplet, *job) for job in jobs]
-        try:
-            for future in as_completed(running):
-                future.result()
-                yield
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _triplet(clips: Path, seed: int, triplet: int, drives: int, size: tuple[int, int], fps: int) -> None:
+def _triplet(job: _Job) -> None:
     """Render what is missing of one triplet; the frames before the alert are drawn once."""
+    clips, seed, triplet, drives, size, fps = job
     before: list[Planes] = []
     for label in CLASSES:
         scene = simulate(seed, triplet, label, drives=drives, fps=fps)

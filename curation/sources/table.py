@@ -154,7 +154,7 @@ def source(claims: Json, where: str, dataset: str, root: Path, config: Json) -> 
         return _source(claims, dataset, root, config)
     except Refused as e:
         name = printable(str(claims.get("key") or claims.get("file") or where))
-        return Refusal("ingest", f"{dataset}/{name}", e.reason, f"{where}: {e.detail}")
+        return Refusal("ingest", f"{dataset}/{name}", e.reason, printable(f"{where}: {e.detail}"))
 
 
 def _source(claims: Json, dataset: str, root: Path, config: Json) -> Source:
@@ -184,15 +184,9 @@ def _source(claims: Json, dataset: str, root: Path, config: Json) -> Source:
     flags: Json = {f: _flag(f, get(f)) for f in FLAGS}
     if re.match(r"(none|unknown)\b", licence, re.IGNORECASE):
         flags["redistribute"] = False
+    key = _text("key", get("key")) or file
     return Source(
-        dataset=dataset,
-        key=_text("key", get("key")) or file,
-        uri=file,
-        sha256="",
-        duration_s=0.0,
-        fps=0.0,
-        width=0,
-        height=0,
+        *(dataset, key, file, "", 0.0, 0.0, 0, 0),  # what is in the file is ingest's to say
         events=(event,),
         attributes={k: v for k, v in attributes.items() if v is not None},
         licence_video=licence,
@@ -237,7 +231,7 @@ def _word(field: str, given: Any) -> str | None:
     if given is not None and given not in known:
         detail = f"{field} {str(given)!r} is none of {', '.join(known)}; map it under `values` in the recipe"
         raise Refused("unknown_value", detail)
-    return given
+    return _text(field, given)
 
 
 def _text(field: str, given: Any) -> str | None:
