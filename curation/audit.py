@@ -104,9 +104,6 @@ def _skip(skipped: Json, reason: str, row: int, options: Any, answer: Any) -> No
         entry["examples"].append({"row": row, "options": str(options)[:200], "answer": str(answer)[:80]})
 
 
-# --- beside the probe -------------------------------------------------------------------------------------------------
-
-
 def _positions(items: Sequence[Mapping[str, Any]]) -> Json:
     """How often each position is right, and a chi-square test against uniform positions (questions independent)."""
     from scipy.special import chdtrc

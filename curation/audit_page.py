@@ -83,9 +83,6 @@ def render_texts(result: Json) -> str:
     return "\n".join(lines)
 
 
-# --- the page ---------------------------------------------------------------------------------------------------------
-
-
 def write_page(result: Json, out: Path) -> None:
     """The result of `audit` as one HTML file at `out` (folders are made). Raises UsageError."""
     columns = ", ".join(f"{k} = {v}" for k, v in result["columns"].items() if v)

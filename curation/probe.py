@@ -47,7 +47,8 @@ def probe_closed(items: Sequence[Mapping[str, Any]], *, seeds: int = 3, replicat
     groups = len({str(item["group"]) for item in items})
     if groups < 2:
         nothing = _nothing(len(items), groups, "nothing can be held out")
-        return nothing | {"best_constant": None, "by_family": {}, "telling": {}, "examples": [], "notes": []}
+        lists: Json = {"by_family": {}, "by_features": {}, "telling": {}, "examples": [], "notes": []}
+        return nothing | lists | {"best_constant": None}
     t = priors.make_table(items)
     blocks = priors.features(t)
     runs = [priors.guess(t, blocks, seed) for seed in range(seeds)]
@@ -72,7 +73,7 @@ def probe_closed(items: Sequence[Mapping[str, Any]], *, seeds: int = 3, replicat
 
 
 def _nothing(n: int, groups: int, reason: str) -> Json:
-    nothing: Json = {"accuracy": None, "chance": None, "interval": None, "excess": None, "by_features": {}}
+    nothing: Json = {"accuracy": None, "chance": None, "interval": None, "excess": None}
     because = f"{n} items in {groups} groups: {reason}"
     return nothing | {"n": n, "groups": groups, "verdict": "not shown", "because": because}
 
@@ -98,22 +99,15 @@ def probe_class(
     n_groups, n_classes = len(set(groups)), len(set(classes))
     if n_groups < 2 or n_classes < 2:
         return _nothing(len(texts), n_groups, f"{n_classes} classes; at least two groups and classes are needed")
-    y, group = (np.unique(x, return_inverse=True)[1] for x in (classes, groups))
     x = priors.word_tfidf([priors.clean(text) for text in texts], 2)
-    hits: dict[str, list[Floats]] = {EVERYTHING: [], PERMUTED: []}
+    y, group = (np.unique(names, return_inverse=True)[1] for names in (classes, groups))
+    model = RidgeClassifier(class_weight="balanced", solver="lsqr", tol=1e-3)
+    hits = []
     for seed in range(seeds):
         folds = GroupKFold(min(priors.FOLDS, n_groups), shuffle=True, random_state=seed)
-        shuffled = np.random.default_rng(seed).permutation(y)
-        for name, target in ((EVERYTHING, y), (PERMUTED, shuffled)):
-            model = RidgeClassifier(class_weight="balanced", solver="lsqr", tol=1e-3)
-            hits[name].append(cross_val_predict(model, x, target, groups=group, cv=folds) == target)
-    chance, weights = np.full(len(y), 1 / n_classes), 1 / np.bincount(y)[y]
-    means = {name: np.mean(h, axis=0) for name, h in hits.items()}
-    by_features = scores(means, chance, group, weights=weights, replicates=replicates)
-    return by_features[EVERYTHING] | {"by_features": by_features}
-
-
-# --- scores with intervals --------------------------------------------------------------------------------------------
+        hits.append(cross_val_predict(model, x, y, groups=group, cv=folds) == y)
+    hit, chance, weights = np.mean(hits, axis=0), np.full(len(y), 1 / n_classes), 1 / np.bincount(y)[y]
+    return scores({EVERYTHING: hit}, chance, group, weights=weights, replicates=replicates)[EVERYTHING]
 
 
 def scores(

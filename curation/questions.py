@@ -32,9 +32,6 @@ class Option:
     label: str | None = None
 
 
-# --- options ----------------------------------------------------------------------------------------------------------
-
-
 def parse_options(value: Any) -> list[Option]:
     """The options of one question, empty ones left out. Raises UnreadableError."""
     if isinstance(value, str):
@@ -128,9 +125,6 @@ def _labelled(text: str) -> list[Any]:
     if not best and void:
         raise UnreadableError("a label occurs twice among the options")
     return best
-
-
-# --- answers ----------------------------------------------------------------------------------------------------------
 
 
 def resolve(options: list[Option], answer: Any, style: str) -> int:

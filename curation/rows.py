@@ -66,9 +66,6 @@ def read_file(path: Path, wanted: Sequence[str] = ()) -> list[Json]:
     return _records([_decode(line, f"{path}, line {n}") for n, line in lines if line.strip()], path)
 
 
-# --- columns ----------------------------------------------------------------------------------------------------------
-
-
 def match_columns(rows: Sequence[Json], names: str) -> list[str]:
     """The columns (dotted where nested) that `names` means: one, a comma list, or a pattern such as `option*`.
 
@@ -116,9 +113,6 @@ def _top_names(names: list[str], wanted: Sequence[str]) -> list[str]:
     parts = [p for want in wanted for p in ([want] if want in names else [w.strip() for w in want.split(",")])]
     hits = [[n for n in names if n == p or n == p.split(".")[0] or fnmatchcase(n, p)] for p in parts]
     return [n for n in names if any(n in hit for hit in hits)] if hits and all(hits) else names
-
-
-# --- formats ----------------------------------------------------------------------------------------------------------
 
 
 def _read_csv(text: str, path: Path) -> list[Json]:

@@ -11,7 +11,7 @@ import pytest
 
 from curation.errors import DataError
 from curation.neardup import near_duplicates, similarity
-from curation.probe import EVERYTHING, PERMUTED, conclude, probe_class, probe_closed, scores
+from curation.probe import PERMUTED, conclude, probe_class, probe_closed, scores
 
 POOL = ["red car", "blue van", "green bus", "white truck", "a cyclist", "two pedestrians", "dry road", "wet road"]
 
@@ -228,9 +228,12 @@ def test_class_told_by_the_question_side() -> None:
     result = probe_class(told, classes, groups)
     assert result["verdict"] == "leaks"
     assert result["chance"] == pytest.approx(1 / 3)
-    assert result["by_features"][PERMUTED]["verdict"] != "leaks"
-    assert result["by_features"][EVERYTHING]["accuracy"] > 0.6
+    assert result["accuracy"] > 0.6
+    shuffled = random.Random(1).sample(classes, len(classes))
+    assert probe_class(told, shuffled, groups)["verdict"] != "leaks"
     assert probe_class(["a"], ["x"], ["g"])["accuracy"] is None
+    alone = probe_class(["a b", "c d", "a b"], ["x", "y", "x"], ["g", "h", "g"])  # each fold learns one class only
+    assert (alone["accuracy"], alone["verdict"]) == (0.0, "not shown")
 
 
 # --- near copies ------------------------------------------------------------------------------------------------------
