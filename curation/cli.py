@@ -101,6 +101,8 @@ def _show(report: Any, as_json: bool) -> None:
     click.echo(f"{report.stage:<14} {counts}".rstrip())
     for note in report.notes:
         click.echo(f"               {note}")
+    if "report" in report.data:
+        click.echo(report.data["report"])
 
 
 def _stage(name: str, recipe: Path, limit: int | None, as_json: bool) -> None:

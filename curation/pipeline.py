@@ -115,7 +115,7 @@ def evaluate(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progres
     context["provenance"] |= json.loads((model / "train.json").read_text(encoding="utf-8")).get("versions", {})
     summary = report(out / "predictions.jsonl", out, context, clips=_pictures(release, out))
     page = out / "report.html"
-    notes = [*summary_notes(summary), f"report: {page}"]
+    notes = [*summary_notes(summary), "the report page:"]
     return Report("eval", tuned.counts, notes, {"report": str(page), "summary": summary})
 
 
