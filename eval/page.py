@@ -69,14 +69,18 @@ def label(key: Any) -> str:
 
 
 def columns(rows: Sequence[Row]) -> Json:
-    """A table of dicts: rows, names, and which hold figures. `value`, `low`, `high` of a row become one column."""
-    shown = [
-        {k: (interval(r) if k == "value" and "low" in r else v) for k, v in r.items() if k not in ("low", "high")}
-        for r in rows
-    ]
-    keys = list(dict.fromkeys(k for r in shown for k in r))
-    figures = [k for k in keys if all(r.get(k) is None or re.match(r"^[\d\u2212+<=–.-]", str(r[k])) for r in shown)]
-    return {"names": keys, "figures": figures, "rows": shown}
+    """A table of dicts: rows, names, and which hold figures. {value, low, high}, as a cell or a row, is one figure."""
+
+    def shown(row: Row, key: str) -> Any:
+        value = row[key]
+        if key == "value" and "low" in row:
+            return interval(row)
+        return interval(value) if isinstance(value, Mapping) and value.keys() >= {"value", "low", "high"} else value
+
+    table = [{k: shown(row, k) for k in row if k not in ("low", "high")} for row in rows]
+    keys = list(dict.fromkeys(k for r in table for k in r))
+    figures = [k for k in keys if all(r.get(k) is None or re.match(r"^[\d\u2212+<=–.-]", str(r[k])) for r in table)]
+    return {"names": keys, "figures": figures, "rows": table}
 
 
 def is_table(value: Any) -> bool:

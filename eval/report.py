@@ -218,8 +218,8 @@ QUESTIONS = {
 def verdicts(summary: Json) -> list[Json]:
     """The summary in words: [{id, question, answer, text}], answer yes, no or "not shown".
 
-    "yes" needs the difference's interval above 0 and its p, adjusted over the arms, at most .05; "no" an interval
-    below 0 alike; all else is "not shown", which is not "no difference".
+    "yes" and "no" need p, adjusted over the arms, at most .05 and so an interval on one side of 0; all else is "not
+    shown", which is not "no difference".
     """
     out = []
     for key, question in QUESTIONS.items():
@@ -228,7 +228,7 @@ def verdicts(summary: Json) -> list[Json]:
             answer, text = "not shown", f"Not shown: {'this arm was not run' if d is None else d['note']}."
         else:
             sure = d["p_adjusted"] <= 1 - stats.LEVEL + 1e-12
-            answer = "yes" if sure and d["low"] > 0 else "no" if sure and d["high"] < 0 else "not shown"
+            answer = "not shown" if not sure else "yes" if d["value"] > 0 else "no"
             p = f"{'' if key == 'constant' else 'adjusted '}p {page.p_value(d['p_adjusted'])}"
             text = f"Difference in F1 {page.interval(d, signed=True)}, {p}, n = {d['n']} clips in {d['groups']} groups."
         out.append({"id": key, "question": question, "answer": answer, "text": text})

@@ -49,6 +49,9 @@ def test_a_model_that_sees() -> None:
     assert s["constant"]["accuracy"]["value"] == pytest.approx(1 / 3) and s["constant"]["accuracy"]["n"] == 90
     d = s["differences"]["blind"]["f1.collision"]
     assert d["value"] == pytest.approx(full["value"] - 0.5) and d["low"] > 0 and d["p_adjusted"] >= d["p"]
+    ps = [s["differences"][k]["f1.collision"] for k in ("untrained", "blind", "last_frame")]
+    first = min(ps, key=lambda d: d["p"])
+    assert first["p_adjusted"] == pytest.approx(3 * first["p"])  # Holm, over three arms
     want = {"constant": "yes", "untrained": "yes", "blind": "yes", "guessing": "yes", "last_frame": "yes"}
     assert answers(s) == want | {"first_frame": "not shown", "shuffled": "not shown"}
 
@@ -80,8 +83,10 @@ def test_a_score_of_a_class_rests_on_its_clips() -> None:
 
 
 def test_the_brier_interval_is_on_its_own_scale() -> None:
-    m = summarize(predictions(20, full=0.3))["arms"]["full"]["metrics"]["brier"]
+    s = scored(table(predictions(40, full=0.3)))
+    m = s.scores["brier"]
     assert m["low"] < m["value"] < m["high"] and m["value"] > 0.6  # wrong: .8^2 + .9^2 + .1^2, right: .2^2 + 2 x .1^2
+    assert m["high"] - m["low"] == pytest.approx(2 * 2.02 * s.replicates["brier"].std(), rel=0.1)
 
 
 def test_one_group_has_no_interval_and_says_so() -> None:
@@ -149,6 +154,7 @@ def test_a_slice_of_one_group_has_scores_without_intervals() -> None:
     ("change", "message"),
     [
         (lambda rows: rows[1].update(truth="normal"), "'blind' has other clips, groups or truths"),
+        (lambda rows: rows[1].update(clip_id="clip_00_0b"), "'blind' has other clips, groups or truths"),
         (lambda rows: rows.remove(rows[1]), "'blind' has other clips, groups or truths"),
         (lambda rows: [r.update(arm="other") for r in rows], "no arm 'full'"),
         (lambda rows: rows.append(rows[0]), "answered twice"),
@@ -198,7 +204,7 @@ SECTIONS: dict[str, Any] = {
     "simulated": True,
     "splits": {"text": "By drive.", "table": [{"split": "train", "clips": 60}, {"split": HOSTILE, "clips": 30}]},
     "data": {"release": "1.0.0"},
-    "agreement": [{"field": "class", "measure": "alpha", "value": 0.81, "low": 0.74, "high": 0.88, "n": 234}],
+    "agreement": [{"field": "class", "alpha": {"value": 0.81, "low": 0.74, "high": 0.88}, "n": 234}],
     "probe": {
         "text": "Without the video.",
         "table": [{"family": HOSTILE, "value": 0.02, "low": -0.05, "high": 0.09, "n": 480}],
