@@ -24,13 +24,8 @@ STILL_BITS = 1.0  # the same for scenes that do not move
 MOVES = 6  # bits between frames of one clip that make it a moving scene
 
 
-def hamming(a: str, b: str) -> int:
-    """How many bits two hex hashes of equal length differ in."""
-    return (int(a, 16) ^ int(b, 16)).bit_count()
-
-
-def near_duplicates(clips: Iterable[tuple[str, Sequence[str]]]) -> list[tuple[str, str, float]]:
-    """Pairs (id, id, likeness in 0..1) of clips that show the same footage, shifted in time or not.
+def near_duplicates(clips: Iterable[tuple[str, Sequence[str]]]) -> list[tuple[str, str]]:
+    """Pairs of ids of clips that show the same footage, shifted in time or not.
 
     `clips`: id and frame hashes at an equal rate, "" where a frame shows nothing. Sorted by id.
     """
@@ -46,23 +41,19 @@ def near_duplicates(clips: Iterable[tuple[str, Sequence[str]]]) -> list[tuple[st
     for places in buckets.values():
         tried = pairwise(places) if len(places) > CROWD else combinations(places, 2)
         proposed |= {(a, b, i - j) for (a, i), (b, j) in tried if a != b}
-    best: dict[tuple[int, int], float] = {}
-    for a, b, shift in proposed:
-        likeness = _agree(numbers[a], numbers[b], shift)
-        if likeness is not None:
-            best[a, b] = max(likeness, best.get((a, b), 0.0))
-    return [(known[a][0], known[b][0], round(x, 4)) for (a, b), x in sorted(best.items())]
+    linked = {(a, b) for a, b, shift in proposed if _agree(numbers[a], numbers[b], shift)}
+    return [(known[a][0], known[b][0]) for a, b in sorted(linked)]
 
 
-def _agree(a: list[int | None], b: list[int | None], shift: int) -> float | None:
-    """Likeness of frame i of `a` with frame i - shift of `b` over their overlap; None if they are not the same."""
+def _agree(a: list[int | None], b: list[int | None], shift: int) -> bool:
+    """Do frame i of `a` and frame i - shift of `b` show the same over their overlap."""
     pairs = [(a[i], b[i - shift]) for i in range(max(0, shift), min(len(a), len(b) + shift))]
     shown = [(x, y) for x, y in pairs if x is not None and y is not None]
     if len(shown) < max(MIN_FRAMES // 2, min(MIN_FRAMES, len(a), len(b))) or 2 * len(shown) < len(pairs):
-        return None
+        return False
     apart = mean((x ^ y).bit_count() for x, y in shown)
     moves = max((x ^ shown[0][0]).bit_count() for x, _ in shown) >= MOVES
-    return 1 - apart / 64 if apart <= (NEAR_BITS if moves else STILL_BITS) else None
+    return apart <= (NEAR_BITS if moves else STILL_BITS)
 
 
 def groups(clips: Iterable[Clip], sources: Mapping[str, Source]) -> dict[str, tuple[str, str]]:
@@ -89,7 +80,7 @@ def groups(clips: Iterable[Clip], sources: Mapping[str, Source]) -> dict[str, tu
     for clip in clips:
         join(name[clip.id], f"bytes/{sources[clip.source_id].sha256}")
     linked: set[str] = set()
-    for a, b, _ in near_duplicates((c.id, c.phashes) for c in clips):
+    for a, b in near_duplicates((c.id, c.phashes) for c in clips):
         if name[a] != name[b]:
             join(name[a], name[b])
             linked |= {name[a], name[b]}

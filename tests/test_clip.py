@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from curation import clip, media
 from curation.clip import plan
-from curation.groups import groups, hamming, near_duplicates
+from curation.errors import UsageError
+from curation.groups import groups, near_duplicates
 from curation.ids import sha256_file
 from curation.recipe import Recipe, load_recipe, schema
 from curation.store import Workspace
@@ -49,6 +50,11 @@ def test_the_event_lies_uniformly_within_its_part_of_the_window() -> None:
     assert 0.35 <= min(places) < 0.37 and 0.83 < max(places) <= 0.85
     quarters = Counter(int((p - 0.35) / 0.125001) for p in places)
     assert all(70 <= quarters[q] <= 130 for q in range(4))  # 100 expected, sd 8.7
+
+
+def test_a_place_given_backwards_is_the_same_place() -> None:
+    s = source("a", 40.0, CRASH)
+    assert windows(s, event_place=[0.85, 0.35]) == windows(s)
 
 
 def test_seed_and_source_alone_decide() -> None:
@@ -147,6 +153,12 @@ def recipe_of(tmp_path: Path, **sections: Any) -> Recipe:
     data = {"name": "t", "workspace": "ws", "workers": 1, "sources": [{"kind": "folder", "root": "clips"}], **sections}
     path.write_text(yaml.safe_dump(data), encoding="utf-8")
     return load_recipe(path)
+
+
+@pytest.mark.parametrize("clip_section", [{"crf": 0}, {"fps": 0.0001}, {"fps": 1e9}, {"lenght_s": 6}])
+def test_what_no_browser_would_play_is_no_recipe(tmp_path: Path, clip_section: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="clip"):
+        recipe_of(tmp_path, clip=clip_section)
 
 
 @pytest.fixture
@@ -263,8 +275,7 @@ def test_copies_are_found_through_noise_and_shifts_and_nothing_else() -> None:
     clips["noisy"] = text(scenes["s7"][:12], noise=4, seed=1)
     clips["later"] = text(scenes["s9"][5:17], noise=2, seed=2)
     found = near_duplicates(clips.items())
-    assert [(a, b) for a, b, _ in found] == [("later", "s9"), ("noisy", "s7")]
-    assert all(0.85 < x < 1 for *_, x in found) and hamming("ff", "0f") == 4
+    assert found == [("later", "s9"), ("noisy", "s7")]
 
 
 def test_static_and_shapeless_scenes_do_not_match_each_other() -> None:
@@ -272,9 +283,7 @@ def test_static_and_shapeless_scenes_do_not_match_each_other() -> None:
     near = [parked ^ 0b111 << 8 * i for i in range(4)]
     clips = {f"p{i}": text([v] * 12) for i, v in enumerate(near)} | {f"dark{i}": ("",) * 12 for i in range(9)}
     assert near_duplicates(clips.items()) == []
-    assert [p[:2] for p in near_duplicates({"a": text([parked] * 12), "b": text([parked] * 12)}.items())] == [
-        ("a", "b")
-    ]
+    assert near_duplicates({"a": text([parked] * 12), "b": text([parked] * 12)}.items()) == [("a", "b")]
     half_dark = ("",) * 8 + text(walk(5, 4))
     assert near_duplicates({"a": half_dark, "b": half_dark}.items()) == []
 
@@ -291,7 +300,7 @@ def test_a_short_likeness_links_nothing() -> None:
 def test_many_copies_hang_together() -> None:
     scene = walk(1, 12)
     found = near_duplicates((f"c{i:03}", text(scene, noise=1, seed=i)) for i in range(100))
-    linked = {x for a, b, _ in found for x in (a, b)}
+    linked = {x for pair in found for x in pair}
     assert len(linked) == 100 and len(found) < 100 * 99 / 2
 
 
