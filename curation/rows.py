@@ -119,22 +119,25 @@ def _read_csv(text: str, path: Path) -> list[Json]:
     """The delimiter is a tab in .tsv, else the one of `,;|` and tab that the header has most of."""
     header = text.partition("\n")[0]
     delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",;\t|", key=header.count)
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, restkey="\0")
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, restkey="\0", strict=True)
     rows = []
     try:
+        names = [name for name in reader.fieldnames or () if name.strip()]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise DataError(f"{path}: two columns are called '{twice[0]}'; rename one")
         for row in reader:
             if "\0" in row:
                 raise DataError(f"{path}, line {reader.line_num}: more cells than the header has; quote the commas")
             rows.append(row)
     except csv.Error as e:
-        raise DataError(f"{path}, line {reader.line_num}: cannot be read: {e}") from e
+        raise DataError(f"{path}, after line {reader.line_num}: cannot be read: {e}; check the quotes") from e
     return rows
 
 
 def _decode(text: str, where: str) -> Any:
     try:
         return json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as e:
+    except (ValueError, RecursionError) as e:  # a number of 5,000 digits is a ValueError
         raise DataError(f"{where}: not JSON: {e}; one record a line is read from .jsonl") from e
 
 
