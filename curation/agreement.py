@@ -1,50 +1,24 @@
 """Agreement of a long table of ratings: scored field by field, told in words.
 
-The public names of the whole: `agreement_sums` (ratings as arrays, the bootstrap), `agreement_scores` (coefficients),
-`agreement_gate` (what follows from them), `agreement_read` (other people's files), and the reports below.
+Beneath: `agreement_read` (other people's files), `agreement_sums` (ratings as arrays, the bootstrap),
+`agreement_scores` (coefficients, and the gate on them).
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from curation.agreement_gate import GateResult, Shift, anchoring, annotators, gate, shift
 from curation.agreement_read import read_table
-from curation.agreement_scores import FieldScores, Score, cohen, label, scores, shares
-from curation.agreement_sums import Floats, Rating, Ratings, encode, from_matrix, iou, item_pairs, per, wilson
+from curation.agreement_scores import Score, cohen, gate, scores
+from curation.agreement_sums import MANY_PAIRS, Floats, Rating, Ratings, alike, encode, iou, item_pairs, per
+from curation.types import Json
 
-__all__ = [
-    "FieldScores",
-    "GateResult",
-    "Rating",
-    "Ratings",
-    "Score",
-    "Shift",
-    "agree_table",
-    "anchoring",
-    "annotators",
-    "cohen",
-    "encode",
-    "field_report",
-    "from_matrix",
-    "gate",
-    "iou",
-    "item_medians",
-    "label",
-    "read_table",
-    "render_agreement",
-    "scores",
-    "shares",
-    "shift",
-    "wilson",
-]
-Json = dict[str, Any]
+__all__ = ["Rating", "agree_table", "field_report", "gate", "render_agreement"]
 PAIRED_RATERS = 30  # above, pairs are not listed
 WORST = 10
 
@@ -66,10 +40,9 @@ def field_report(
     """One field as JSON data: counts, coefficients with intervals, classes, pairs of raters, worst items, notes."""
     r = encode(rows, level, classes)
     s = scores(r, seed, replicates)
-    n, values = (
-        r.per_item(),
-        np.asarray(r.domain if level in ("interval", "ratio", "segment") else [], dtype=np.float64),
-    )
+    n, pairs = r.per_item(), _pairs(r, seed, replicates)
+    both = len(r.raters) == 2 and pairs and "kappa" in pairs[0]
+    here = f"here {len(r.raters)} raters, level {level}: see pairs"
     out: Json = {
         "level": level,
         "n_items": len(r.items),
@@ -79,53 +52,39 @@ def field_report(
         "n_groups": len(set(r.group.tolist())),
         "raw": _json(s.raw),
         "alpha": _json(s.alpha),
-        "kappa": _json(_kappa(r, seed, replicates)),
+        "kappa": pairs[0]["kappa"] if both else _json(Score(None, reason=f"of two raters and categories; {here}")),
         "fleiss": _json(s.fleiss),
         "ac1": _json(s.ac1),
         "specific": {name: _json(score) for name, score in s.specific.items()},
         "prevalence": {name: round(share, 6) for name, share in s.prevalence.items()},
     }
-    i, j = item_pairs(r.item)
     if level == "segment":
-        out["iou"] = out["raw"]
-        out["raw"] = _json(Score(None, reason="segments are compared by iou"))
-        away = iou(values[r.code[i]], values[r.code[j]])
-        out["iou_at_least_half"] = round(float((away >= 0.5).mean()), 6) if len(i) else None
+        i, j = item_pairs(r.item)
+        values = np.asarray(r.domain, dtype=np.float64).reshape(-1, 2)
+        out["iou"], out["raw"] = out["raw"], _json(Score(None, reason="segments are compared by iou"))
+        half = iou(values[r.code[i]], values[r.code[j]]) >= 0.5
+        out["iou_at_least_half"] = round(float(half.mean()), 6) if len(i) else None
         for end, name in enumerate(("start", "end")):
             part = encode([replace(row, value=row.value[end]) for row in rows], "interval")
             out[name] = {"alpha": _json(scores(part, seed, replicates).alpha), **_times(part)}
-    elif len(values):
+    elif level in ("interval", "ratio"):
         out.update(_times(r))
-    out["pairs"] = _pairs(r, seed, replicates)
-    out["worst"] = _worst(r)
-    out["notes"] = _notes(r, s.lost, out)
-    return out
-
-
-def item_medians(r: Ratings) -> dict[str, tuple[float, float, int]]:
-    """The raters' median and spread (greatest minus least) and their number, by item; values are numbers."""
-    values, n = np.asarray(r.domain, dtype=np.float64)[r.code], r.per_item()
-    first = np.cumsum(n) - n
-    out = {}
-    for k in np.flatnonzero(n):
-        own = values[first[k] : first[k] + n[k]]  # ascending
-        median = (own[(len(own) - 1) // 2] + own[len(own) // 2]) / 2
-        out[r.items[k]] = (float(median), float(own[-1] - own[0]), len(own))
-    return out
+    return out | {"pairs": pairs, "worst": _worst(r), "notes": _notes(r, s.lost, out)}
 
 
 def _times(r: Ratings) -> Json:
-    """How far raters' numbers are apart, in their own unit: of pairs, and the spread by item."""
-    values = np.asarray(r.domain, dtype=np.float64)
-    i, j = item_pairs(r.item)
-    if not len(i):
-        return {"difference": None, "spread": None}
-    apart = np.abs(values[r.code[i]] - values[r.code[j]])
-    spread = [s for _, s, k in item_medians(r).values() if k > 1]
-    return {name: _quantiles(np.asarray(x)) for name, x in (("difference", apart), ("spread", spread))}
+    """How far raters' numbers are apart, in their own unit: of pairs, and greatest minus least by item."""
+    values, n = np.asarray(r.domain, dtype=np.float64)[r.code], r.per_item()
+    last = np.cumsum(n) - 1  # an item's ratings are ascending
+    units = n > 1
+    spread = values[last[units]] - values[(last - n + 1)[units]]
+    i, j = item_pairs(r.item) if (n * (n - 1) // 2).sum() <= MANY_PAIRS else (last[:0], last[:0])
+    return {"difference": _quantiles(np.abs(values[i] - values[j])), "spread": _quantiles(spread)}
 
 
-def _quantiles(x: Floats) -> Json:
+def _quantiles(x: Floats) -> Json | None:
+    if not len(x):
+        return None
     return {"median": round(float(np.median(x)), 6), "p90": round(float(np.percentile(x, 90)), 6), "n": len(x)}
 
 
@@ -136,59 +95,54 @@ def _json(score: Score) -> Json:
     return out
 
 
-def _kappa(r: Ratings, seed: int, replicates: int) -> Score:
-    if r.level not in ("nominal", "ordinal"):
-        return Score(None, reason=f"for categories, and the level is {r.level}")
-    if len(r.raters) != 2:
-        more = "one rater only: agreement needs two"
-        return Score(
-            None, reason=more if len(r.raters) < 2 else f"{len(r.raters)} raters: see pairs, or fleiss for all"
-        )
-    return cohen(r, 0, 1, seed, replicates)[1]
-
-
 def _pairs(r: Ratings, seed: int, replicates: int) -> list[Json]:
     """Each pair of raters with items in common: raw agreement and kappa, or the median difference, or the mean IoU."""
+    out: list[Json] = []
     if len(r.raters) > PAIRED_RATERS:
-        return []
-    i, j = item_pairs(r.item)
-    left, right = np.minimum(r.rater[i], r.rater[j]), np.maximum(r.rater[i], r.rater[j])
-    out = []
-    for key in np.unique(left * len(r.raters) + right):
-        a, b = divmod(int(key), len(r.raters))
-        mine = (left == a) & (right == b)
-        one: Json = {"raters": [r.raters[a], r.raters[b]], "n": int(mine.sum())}
-        x, y = r.code[i[mine]], r.code[j[mine]]
-        values = np.asarray(r.domain, dtype=np.float64) if r.level not in ("nominal", "ordinal") else None
-        if values is None:
+        return out
+    for a, b in combinations(range(len(r.raters)), 2):
+        both, left, right = r.both(a, b)
+        if not len(both):
+            continue
+        one: Json = {"raters": [r.raters[a], r.raters[b]], "n": len(both)}
+        if r.level in ("nominal", "ordinal"):
             raw, kappa = cohen(r, a, b, seed, replicates)
             one |= {"raw": _json(raw), "kappa": _json(kappa)}
-        elif r.level == "segment":
-            one["iou"] = round(float(iou(values[x], values[y]).mean()), 6)
         else:
-            one["difference"] = round(float(np.median(np.abs(values[x] - values[y]))), 6)
+            x, y = (np.asarray(r.domain, dtype=np.float64)[code] for code in (left, right))
+            name, away = ("iou", iou(x, y).mean()) if r.level == "segment" else ("difference", np.median(np.abs(x - y)))
+            one[name] = round(float(away), 6)
         out.append(one)
     return out
 
 
-def _worst(r: Ratings) -> list[Json]:
-    """The items whose raters disagree most, the worst first; disagreement is the mean over pairs of raters."""
-    i, j = item_pairs(r.item)
-    x, y = r.code[i], r.code[j]
-    values = np.asarray(range(len(r.domain)) if r.level in ("nominal", "ordinal") else r.domain, dtype=np.float64)
-    if r.level == "segment":
-        away = 1 - iou(values[x], values[y])
-    else:
-        away = np.abs(values[x] - values[y])
-        away = np.sign(away) if r.level == "nominal" else away
+def _apart(r: Ratings) -> Floats:
+    """How far apart two ratings of an item are in the mean, by item: 0 or 1, ranks, the number's unit, or 1 - IoU."""
     n = r.per_item()
-    mean = per(r.item[i], away, len(n)) / np.maximum(1, n * (n - 1) / 2)
+    if r.level == "segment":
+        i, j = item_pairs(r.item)
+        values = np.asarray(r.domain, dtype=np.float64).reshape(-1, 2)
+        total = per(r.item[i], 1 - iou(values[r.code[i]], values[r.code[j]]), len(n))
+    elif r.level == "nominal":
+        item, _, times = alike(r)
+        total = (n * (n - 1) - per(item, times * (times - 1), len(n))) / 2
+    else:  # the k-th of n ascending numbers is added k times and taken away n - 1 - k times
+        x = (np.arange(len(r.domain)) if r.level == "ordinal" else np.asarray(r.domain, dtype=np.float64))[r.code]
+        place = np.arange(len(r.item)) - (np.cumsum(n) - n)[r.item]
+        total = per(r.item, x * (2.0 * place - n[r.item] + 1), len(n))
+    return np.asarray(total / np.maximum(1, n * (n - 1) / 2), dtype=np.float64)
+
+
+def _worst(r: Ratings) -> list[Json]:
+    """The items whose raters disagree most, the worst first."""
+    n, mean = r.per_item(), _apart(r)
     found = []
     for k in np.lexsort((-n, -mean))[:WORST]:
-        if mean[k] <= 0:
+        if mean[k] <= 1e-9:
             break
         own = np.flatnonzero(r.item == k)
-        ratings = {r.raters[r.rater[p]]: r.domain[r.code[p]] for p in own[np.argsort(r.rater[own])]}
+        own = own[np.argsort(r.rater[own])][:PAIRED_RATERS]
+        ratings = {r.raters[r.rater[p]]: r.domain[r.code[p]] for p in own}
         found.append({"item": r.items[k], "disagreement": round(float(mean[k]), 6), "ratings": ratings})
     return found
 
@@ -202,22 +156,11 @@ def _notes(r: Ratings, lost: float, out: Json) -> list[str]:
     if 0 < groups < 10:
         notes.append(f"intervals rest on {groups} groups: rough")
     if lost > 0.05:
-        notes.append(
-            f"alpha is undefined in {lost:.0%} of the replicates (one value left): its interval is of the others"
-        )
-    if len(set(n[n > 1].tolist())) > 1 and r.level in ("nominal", "ordinal"):
-        notes.append("ratings per item vary: fleiss is its generalisation to missing ratings (Gwet 2014)")
-    most = max(out["prevalence"].items(), key=lambda pair: pair[1], default=("", 0.0))
+        notes.append(f"alpha is undefined in {lost:.0%} of the replicates (one value): its interval is of the others")
+    share, most = max(((share, name) for name, share in out["prevalence"].items()), default=(0.0, ""))
     raw, alpha = out["raw"]["value"], out["alpha"]["value"]
-    if raw is not None and alpha is not None and most[1] > 0.8 and alpha < 0.667 < raw:
-        notes.append(
-            f"{most[1]:.0%} are '{most[0]}', so raw agreement is high by chance: read alpha and specific agreement"
-        )
-    folded: dict[str, list[str]] = defaultdict(list)
-    for value in r.domain if r.level == "nominal" else ():
-        folded[" ".join(str(value).casefold().split())].append(str(value))
-    for same in [names for names in folded.values() if len(names) > 1][:3]:
-        notes.append(f"spelt alike but counted as different: {', '.join(same)}")
+    if raw is not None and alpha is not None and share > 0.8 and alpha < 0.667 < raw:
+        notes.append(f"{share:.0%} are '{most}', so raw agreement is high by chance: read alpha and specific agreement")
     if len(r.raters) > PAIRED_RATERS:
         notes.append(f"{len(r.raters)} raters: pairs are listed up to {PAIRED_RATERS}")
     if len(out["specific"]) < len(r.domain) and r.level in ("nominal", "ordinal"):
@@ -231,34 +174,28 @@ def render_agreement(result: Json) -> str:
 
 
 def _render(name: str, one: Json) -> str:
-    rated = (
-        f"{one['n_ratings']} ratings of {one['n_items']} items in {one['n_groups']} groups by {one['n_raters']} raters"
-    )
-    lines = [f"{_shown(name)}: {one['level']}, {rated}; {one['n_units']} rated at least twice"]
+    counts = [f"{one[f'n_{what}']} {what}" for what in ("ratings", "raters", "items", "groups")]
+    lines = [f"{_shown(name)}: {one['level']}; {', '.join(counts)}; {one['n_units']} items rated at least twice"]
     named = {"raw": "raw agreement", "iou": "mean IoU", "alpha": "Krippendorff's alpha", "kappa": "Cohen's kappa"}
     named |= {"fleiss": "Fleiss' kappa", "ac1": "Gwet's AC1"}
     lines += [f"  {text:<22}{_figure(one[key])}" for key, text in named.items() if key in one]
-    for end in ("start", "end"):
-        if end in one:
-            lines.append(f"  {'alpha of ' + end:<22}{_figure(one[end]['alpha'])}")
-    for owner, prefix in ((one, ""), (one.get("start", {}), "start "), (one.get("end", {}), "end ")):
+    for prefix, owner in (("", one), ("start ", one.get("start", {})), ("end ", one.get("end", {}))):
+        if prefix and owner:
+            lines.append(f"  {prefix + 'alpha':<22}{_figure(owner['alpha'])}")
         for key, text in (("difference", "pair difference"), ("spread", "spread by item")):
-            if owner.get(key):
-                q = owner[key]
+            if q := owner.get(key):
                 lines.append(f"  {prefix + text:<22}median {q['median']:g}, 90th percentile {q['p90']:g} (n {q['n']})")
     width = min(40, max(map(len, one["specific"]), default=0))
     if one["specific"]:
         lines.append(f"  {'class':<{width}} {'share':>6}  specific agreement (n: items it was given to)")
     for cls, score in one["specific"].items():
         lines.append(f"  {_shown(cls):<{width}} {one['prevalence'][cls]:>6.1%}  {_figure(score)}")
-    for pair in one["pairs"]:
-        kept = {
-            k: f"{k} {_figure(v) if isinstance(v, dict) else v}" for k, v in pair.items() if k not in ("raters", "n")
-        }
-        lines.append(f"  {_shown(' / '.join(pair['raters']))}: n {pair['n']}, {', '.join(kept.values())}")
+    for pair in one["pairs"] if one["n_raters"] > 2 else ():  # two raters: all said above
+        said = [f"{k} {_figure(v) if isinstance(v, dict) else v}" for k, v in pair.items() if k != "raters"]
+        lines.append(f"  {_shown(' / '.join(pair['raters']))}: {', '.join(said)}")
     for item in one["worst"]:
-        said = ", ".join(f"{rater}: {value}" for rater, value in item["ratings"].items())
-        lines.append(f"  disagree on {_shown(item['item'])}: {_shown(said)}")
+        said = [f"{rater}: {value}" for rater, value in item["ratings"].items()]
+        lines.append(f"  disagree on {_shown(item['item'])}: {_shown(', '.join(said))}")
     return "\n".join(lines + [f"  note: {_shown(note)}" for note in one["notes"]])
 
 

@@ -1,4 +1,4 @@
-"""How far raters agree: coefficients, each with its n and an interval clustered by what repeats.
+"""How far raters agree: coefficients, each with its n and an interval clustered by what repeats; and the gate on them.
 
 Every coefficient here is a function of sums over items (counts of values, of agreeing pairs, …). So the bootstrap never
 touches a rating: the sums per item are computed once, items with the same ratings are merged into one row (or the items
@@ -12,6 +12,8 @@ after Cicchetti and Feinstein (1990) J. Clin. Epidemiol. 43:551; Wilson (1927) J
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -20,18 +22,14 @@ import numpy as np
 from curation.agreement_sums import (
     Cells,
     Floats,
-    Ints,
+    Rating,
     Ratings,
-    category_stat,
-    category_sums,
-    fold_groups,
-    number_stat,
-    number_sums,
-    pairable,
-    patterns,
+    encode,
+    fold,
+    item_fold,
+    item_stat,
     per,
     sparse_sums,
-    take,
     unfit,
     wilson,
 )
@@ -65,7 +63,7 @@ class FieldScores(NamedTuple):
 
 def label(value: Any) -> str:
     """How a class is called in results: whole numbers without a decimal point."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
 def scores(r: Ratings, seed: int = 0, replicates: int = 1000, listed: int = LISTED_CLASSES) -> FieldScores:
@@ -85,29 +83,25 @@ def scores(r: Ratings, seed: int = 0, replicates: int = 1000, listed: int = LIST
         alone = len(r.raters) < 2
         no = Score(None, reason="one rater only: agreement needs two" if alone else "no item was rated twice")
         return FieldScores(no, no, no, no, dict.fromkeys(prevalence, no), prevalence, 0.0)
-    width = len(r.domain) if categories else 1
-    build = category_sums if categories else number_sums
-    fold = fold_groups(lambda chosen: build(r, chosen), r.group, patterns(r), width)
-    stat = category_stat(r, shown) if categories else number_stat(r)
-    point, worse, reps = fold.point(stat), fold.worse(stat), fold.draw(stat, r.level, seed, replicates)
-    k, groups = fold.disagreeing()
-    item, code = pairable(r)
-    if not k:
-        paired = np.bincount(code, minlength=len(r.domain)) / len(code)
-        worse[:4] = _without_disagreement(paired, _class_shares(r), groups)[: len(worse)]
+    folded, stat = item_fold(r), item_stat(r, shown)
+    point, worse, reps = folded.at(stat, folded.times), folded.worse(stat), folded.draw(stat, r.level, seed, replicates)
+    k, groups = (folded.times @ mark for mark in folded.disagree())
+    paired = r.per_item()[r.item] > 1
+    item, code = r.item[paired], r.code[paired]
+    if not k[0]:
+        among = np.bincount(code, minlength=len(r.domain)) / len(code)
+        worse[:4] = _without_disagreement(among, _class_shares(r), int(groups[0]))[: len(worse)]
     alike = f"every paired rating is '{label(r.domain[code[0]])}': without variation it is undefined"
     flat = "" if (code != code[0]).any() else alike
     point[1] = np.nan if flat or unfit(r) else _package_alpha(r, point[1])
     why = ("", unfit(r) or flat, flat, flat)
     defined = range(4 if categories else 2)
-    first = [_score(point[i], reps[:, i], units, k, groups, worse[i], reason=why[i]) for i in defined]
+    first = [_score(point[i], reps[:, i], units, k[0], groups[0], worse[i], why[i]) for i in defined]
     first += [Score(None, n=units, reason=f"for categories, and the level is {r.level}")] * (4 - len(first))
-    having = np.bincount(np.unique(item * width + code) % width, minlength=width) if categories else code[:0]
     specific = {}
     for i, v in enumerate(shown):
-        k, groups = fold.disagreeing(int(v))
-        reason = "" if groups else "no item that was rated twice has it"
-        one = _score(point[4 + i], reps[:, 4 + i], int(having[v]), k, groups, floor=0.0, reason=reason)
+        having, reason = len(np.unique(item[code == v])), "no item that was rated twice has it"
+        one = _score(point[4 + i], reps[:, 4 + i], having, k[1 + v], groups[1 + v], floor=0.0, reason=reason)
         specific[label(r.domain[v])] = one
     lost = float(np.isnan(reps[:, 1]).mean()) if first[1].value is not None else 0.0
     return FieldScores(first[0], first[1], first[2], first[3], specific, prevalence, lost)
@@ -115,56 +109,27 @@ def scores(r: Ratings, seed: int = 0, replicates: int = 1000, listed: int = LIST
 
 def cohen(r: Ratings, a: int, b: int, seed: int = 0, replicates: int = 1000) -> tuple[Score, Score]:
     """Raw agreement and Cohen's kappa of raters number `a` and `b` over the items both rated."""
-    matrix = np.full((2, len(r.items)), -1, dtype=np.int64)
-    for row, rater in enumerate((a, b)):
-        matrix[row, r.item[r.rater == rater]] = r.code[r.rater == rater]
-    both = np.flatnonzero((matrix >= 0).all(axis=0))
-    (left, right), q, n = matrix[:, both], len(r.domain), len(both)
+    both, left, right = r.both(a, b)
+    q, n = len(r.domain), len(both)
     if not n:
         return Score(None, reason="no item in common"), Score(None, reason="no item in common")
-
-    def sums(chosen: Ints) -> Any:
-        x, y, one = left[chosen], right[chosen], np.ones(len(chosen))
-        u: Ints = np.arange(len(chosen), dtype=np.int64)
-        cells: Cells = [(u, 0 * u, (x == y) * one), (u, 0 * u + 1, one), (u, 2 + x, one), (u, 2 + q + y, one)]
-        return sparse_sums(cells, len(chosen), 2 + 2 * q)
+    u, one = np.arange(n, dtype=np.int64), np.ones(n)
+    cells: Cells = [(u, 0 * u, (left == right) * one), (u, 0 * u + 1, one), (u, 2 + left, one), (u, 2 + q + right, one)]
 
     def stat(s: Floats) -> Floats:
         po, pe = s[:, 0] / s[:, 1], (s[:, 2 : 2 + q] * s[:, 2 + q :]).sum(axis=1) / s[:, 1] ** 2
         return np.stack([po, (po - pe) / (1 - pe)], axis=1)
 
-    fold = fold_groups(sums, r.group[both], left * q + right, 1)
-    point, worse = fold.point(stat), fold.worse(stat)
-    reps = fold.draw(stat, f"{r.raters[a]} {r.raters[b]}", seed, replicates)
-    k, groups = fold.disagreeing()
+    folded = fold(sparse_sums(cells, n, 2 + 2 * q), r.group[both], left * q + right, 1)
+    point, worse = folded.at(stat, folded.times), folded.worse(stat)
+    reps = folded.draw(stat, f"{r.raters[a]} {r.raters[b]}", seed, replicates)
+    k, groups = (int((folded.times @ mark)[0]) for mark in folded.disagree())
     if not k:
-        paired = np.bincount(left, minlength=q) / n
-        worse = np.array(_without_disagreement(paired, paired, groups)[:2])
+        among = np.bincount(left, minlength=q) / n
+        worse = np.array(_without_disagreement(among, among, groups)[:2])
     flat = f"both always say '{label(r.domain[left[0]])}': without variation it is undefined"
     raw = _score(point[0], reps[:, 0], n, k, groups, worse[0])
-    return raw, _score(point[1], reps[:, 1], n, k, groups, worse[1], reason=flat)
-
-
-def shares(r: Ratings, seed: int = 0, replicates: int = 1000) -> dict[str, Score]:
-    """Share of each class, every item counting once (its ratings share it); n is the number of items."""
-    q = len(r.domain)
-
-    def sums(chosen: Ints) -> Any:
-        item, code = take(r, chosen)
-        n = np.bincount(item, minlength=len(chosen))
-        return sparse_sums([(item, code, 1 / n[item])], len(chosen), q)
-
-    def stat(s: Floats) -> Floats:
-        total: Floats = s.sum(axis=1, keepdims=True)
-        return s / total
-
-    fold = fold_groups(sums, r.group, patterns(r), 0, every=True)
-    point, reps, groups = fold.point(stat), fold.draw(stat, "shares", seed, replicates), float(fold.times.sum())
-    items = int((r.per_item() > 0).sum())
-    return {
-        label(v): _score(p, reps[:, i], items, groups * (1 - p), groups, floor=0.0)
-        for i, (v, p) in enumerate(zip(r.domain, point, strict=True))
-    }
+    return raw, _score(point[1], reps[:, 1], n, k, groups, worse[1], flat)
 
 
 def _score(
@@ -174,8 +139,8 @@ def _score(
     k: float,  # groups that disagree
     groups: float,
     worse: float = np.nan,  # the coefficient at Wilson's upper bound of k / groups, where known
-    floor: float = -1.0,
     reason: str = "",
+    floor: float = -1.0,
 ) -> Score:
     """Percentile interval, widened by Wilson's bound on the share of groups that disagree where few do (or do not).
 
@@ -226,3 +191,70 @@ def _package_alpha(r: Ratings, ours: float) -> float:
     counts = np.bincount(r.item * q + r.code, minlength=items * q).reshape(items, q)
     domain = np.arange(q) if r.level in ("nominal", "ordinal") else np.asarray(r.domain, dtype=np.float64)
     return float(krippendorff.alpha(value_counts=counts, value_domain=domain, level_of_measurement=r.level))
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """`status`: passed, failed, or not shown (too few units to know); `message` says it in one line."""
+
+    field: str
+    status: str
+    message: str
+
+
+def gate(
+    table: Iterable[Rating],
+    field: str,
+    min_alpha: float,
+    min_specific: float,
+    min_units: int = 30,
+    *,
+    level: str = "nominal",
+    classes: Sequence[str] | None = None,
+    seed: int = 0,
+) -> GateResult:
+    """Does `field` hold on the lower ends of alpha and of the rarest class's specific agreement?
+
+    `table` is the random, blind overlap and nothing else: ratings that saw a draft, or were chosen for being hard,
+    answer another question. `classes` names classes that must be shown even if nobody gave them. Numbers have no
+    classes: alpha alone decides, on at least `min_units` units. How many in all would be needed to know: an interval's
+    width shrinks with the root of their number, so n ((value - low) / (value - bound))^2.
+    """
+    rows = [row for row in table if row.field == field]
+    # The scale as given comes first; what raters wrote beside it still counts.
+    known = [*classes, *sorted({str(row.value) for row in rows} - set(classes))] if classes else None
+    s = scores(encode(rows, level, known), seed, listed=len(rows) + len(known or ()))
+    rarest = min(s.prevalence, key=lambda c: (s.prevalence[c], c)) if s.prevalence else None
+    specific = s.specific[rarest] if rarest is not None else None
+    units, every = (s.alpha.n if specific is None else specific.n), s.raw.n
+    of = f" '{rarest}'" if rarest is not None else ""
+
+    def told(status: str, text: str) -> GateResult:
+        return GateResult(field, status, f"{field}: {status}: {text}")
+
+    if units < min_units:
+        rate = units / every if units else 1 / max(1, every)  # none seen: at best one in the next as many
+        more = math.ceil((min_units - units) / rate) if every else min_units
+        wanted = f"{'about' if units else 'at least'} {more} more items rated twice, blind and at random"
+        return told("not shown", f"{units} units of{of or ' it'}, {min_units} are needed: {wanted}")
+    judged = [("alpha", s.alpha, min_alpha)]
+    if specific is not None:
+        judged.append((f"agreement on{of}", specific, min_specific))
+    passing, failing, needed = [], [], [0]
+    for name, score, bound in judged:
+        if score.value is None or score.low is None:
+            return told("not shown", f"{name} is undefined: {score.reason}")
+        stands = f"{name} {score.value:.2f} [{score.low:.2f}, {score.high:.2f}]"
+        if score.low >= bound:
+            passing.append(stands)
+            continue
+        failing.append(f"{stands}, and the lower end must be {bound:g}")
+        shown = (score.value - score.low) / (score.value - bound) if score.value > bound else math.inf
+        needed.append(math.ceil(every * (shown**2 - 1)) if shown < 1e4 else -1)
+    if not failing:
+        return told("passed", ", ".join(passing))
+    if min(needed) < 0:
+        failing.append("more ratings would not help, the value itself is too low: settle the guideline first")
+    else:
+        failing.append(f"about {max(needed)} more items rated twice, blind and at random, would be needed to know")
+    return told("failed", "; ".join(failing))

@@ -18,6 +18,7 @@ Floats = npt.NDArray[np.float64]
 Cells = list[tuple[Ints, Ints, Floats]]  # rows, columns, what to add there
 Stat = Callable[[Floats], Floats]  # (samples, columns) of sums -> (samples, outputs)
 
+MANY_PAIRS = 20_000_000  # of ratings of one item: above, they are not compared one by one
 LEVELS = ("nominal", "ordinal", "interval", "ratio", "segment")
 
 
@@ -48,6 +49,14 @@ class Ratings:
     def per_item(self) -> Ints:
         """Ratings of each item. A *unit* is an item with at least two."""
         return np.bincount(self.item, minlength=len(self.items))
+
+    def both(self, a: int, b: int) -> tuple[Ints, Ints, Ints]:
+        """Items that raters number `a` and `b` both rated, and the codes each gave: three arrays of (items,)."""
+        codes = np.full((2, len(self.items)), -1, dtype=np.int64)
+        for row, rater in enumerate((a, b)):
+            codes[row, self.item[self.rater == rater]] = self.code[self.rater == rater]
+        items = np.flatnonzero((codes >= 0).all(axis=0))
+        return items, codes[0, items], codes[1, items]
 
 
 def wilson(successes: float, n: float, z: float = 1.959964) -> tuple[float, float]:
@@ -91,37 +100,18 @@ def encode(rows: Iterable[Rating], level: str, classes: Sequence[Any] | None = N
         i, k = divmod(int(pair[times.argmax()]), len(raters))
         where = f"field '{rows[0].field}', item '{items[i]}'"
         raise DataError(f"{where}: rated twice by '{raters[k]}'; keep one rating")
-    return _sorted(Ratings(level, item, rater, code, group, tuple(items), tuple(raters), domain))
-
-
-def from_matrix(matrix: npt.ArrayLike, level: str) -> Ratings:
-    """Ratings from a (raters, items) matrix of numbers, NaN for missing; every item is its own group."""
-    m = np.asarray(matrix, dtype=np.float64)
-    rater, item = np.nonzero(~np.isnan(m))
-    domain, code = np.unique(m[rater, item], return_inverse=True)
-    items, raters = (tuple(map(str, range(k))) for k in (m.shape[1], m.shape[0]))
-    return _sorted(Ratings(level, item, rater, code, np.arange(m.shape[1]), items, raters, tuple(domain.tolist())))
-
-
-def _sorted(r: Ratings) -> Ratings:
-    order = np.lexsort((r.code, r.item))
-    return Ratings(r.level, r.item[order], r.rater[order], r.code[order], r.group, r.items, r.raters, r.domain)
+    order = np.lexsort((code, item))
+    return Ratings(level, item[order], rater[order], code[order], group, tuple(items), tuple(raters), domain)
 
 
 def item_pairs(item: Ints) -> tuple[Ints, Ints]:
     """Positions (i, j), i < j, of all pairs of ratings of one item; `item` is sorted. Shapes (pairs,)."""
-    left: list[Ints] = []
-    right: list[Ints] = []
-    here: Ints = np.arange(len(item), dtype=np.int64)
-    for lag in range(1, len(item)):
-        here = here[here + lag < len(item)]
-        here = here[item[here] == item[here + lag]]
-        if not len(here):
-            break
-        left.append(here)
-        right.append(here + lag)
-    empty = np.zeros(0, dtype=np.int64)
-    return np.concatenate([empty, *left]), np.concatenate([empty, *right])
+    here = np.arange(len(item), dtype=np.int64)
+    later = np.searchsorted(item, item, side="right") - 1 - here  # ratings of the same item that follow
+    if later.sum() > MANY_PAIRS:
+        raise DataError(f"{later.sum()} pairs of ratings of one item; more than {MANY_PAIRS} cannot be compared")
+    i = np.repeat(here, later)
+    return i, i + 1 + np.arange(len(i)) - np.repeat(np.cumsum(later) - later, later)
 
 
 def per(item: Ints, x: Floats, n: int) -> Floats:
@@ -136,9 +126,6 @@ def iou(a: Floats, b: Floats) -> Floats:
     return np.where(union > 0, np.clip(inter, 0, None) / np.where(union > 0, union, 1), 1.0)
 
 
-# The bootstrap: rows of sums, drawn.
-
-
 @dataclass(frozen=True, slots=True)
 class Fold:
     """Rows to draw from. Columns [0, width): ordered pairs that agree; [width, 2 width): all pairs; then others."""
@@ -148,41 +135,30 @@ class Fold:
     rest: Floats  # (columns,): sums over groups without a unit, which are not drawn
     width: int
 
-    def disagree(self, column: int | None = None) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-        """Rows that disagree (in one class), rows with a pair (in that class)."""
+    def disagree(self) -> tuple[Any, Any]:
+        """Rows that disagree, rows with a pair: (rows, 1 + width), in any class, then class by class."""
         agree, every = self.x[:, : self.width], self.x[:, self.width : 2 * self.width]
-        if column is not None:
-            agree, every = agree[:, [column]], every[:, [column]]
-        agree, every = (np.asarray(part.sum(axis=1)).ravel() for part in (agree, every))
-        return every - agree > 1e-9, every > 0
+        marks = every - agree > 1e-9, every > 0
+        apart, some = (sparse.hstack([mark.sum(axis=1)[:, None] > 0, mark], format="csr") for mark in marks)
+        return apart, some
 
-    def disagreeing(self, column: int | None = None) -> tuple[int, int]:
-        """How many groups disagree (in one class), of how many groups with a pair (in that class)."""
-        apart, some = self.disagree(column)
-        return int(self.times[apart].sum()), int(self.times[some].sum())
-
-    def point(self, stat: Stat) -> Floats:
-        """`stat` of the sums as they are, (outputs,)."""
-        return self._at(stat, self.times.astype(np.float64))
-
-    def worse(self, stat: Stat) -> Floats:
-        """`stat` where the share of disagreeing groups is Wilson's upper bound; NaN when all or none disagree."""
-        apart, _ = self.disagree()
-        k, n = self.disagreeing()
-        if k in (0, n):
-            return np.full_like(self.point(stat), np.nan)
-        most = wilson(k, n)[1]
-        return self._at(stat, self.times * np.where(apart, most * n / k, (1 - most) * n / (n - k)))
-
-    def _at(self, stat: Stat, weights: Floats) -> Floats:
+    def at(self, stat: Stat, weights: Ints | Floats) -> Floats:
+        """`stat` of the rows so many times each, (outputs,): `times` gives the sums as they are."""
         with np.errstate(invalid="ignore", divide="ignore"):
             out: Floats = stat((weights @ self.x + self.rest)[None])[0]
         return out
 
+    def worse(self, stat: Stat) -> Floats:
+        """`stat` where the share of disagreeing groups is Wilson's upper bound; NaN when all or none disagree."""
+        apart, n = self.disagree()[0][:, [0]].toarray().ravel(), int(self.times.sum())
+        k = int(self.times[apart].sum())
+        if k in (0, n):
+            return np.full_like(self.at(stat, self.times), np.nan)
+        most = wilson(k, n)[1]
+        return self.at(stat, self.times * np.where(apart, most * n / k, (1 - most) * n / (n - k)))
+
     def draw(self, stat: Stat, name: str, seed: int, replicates: int) -> Floats:
         """`stat` of resampled sums, (replicates, outputs); NaN where a replicate leaves it undefined."""
-        if replicates < 1:
-            raise UsageError(f"agreement: {replicates} bootstrap replicates; use 1000")
         rng = np.random.default_rng(seeded("agreement", seed, name).getrandbits(64))
         total, rows = int(self.times.sum()), len(self.times)
         step = max(1, 4_000_000 // (rows + self.x.shape[1]))
@@ -199,99 +175,79 @@ class Fold:
         return np.concatenate(out)
 
 
-def fold_groups(build: Callable[[Ints], Any], group: Ints, key: Ints | None, width: int, every: bool = False) -> Fold:
-    """Sums by group, or, where each group is one item, by pattern of ratings (`key`, (items,)) with multiplicities.
-
-    `build` makes the rows (n, columns) of n items. Groups without a unit are not drawn, unless `every`.
-    """
+def fold(x: Any, group: Ints, key: Ints, width: int) -> Fold:
+    """Rows of items (n, columns) added up by group; where each group is one item, items of one `key` are merged."""
     names, row = np.unique(group, return_inverse=True)
     if len(names) == len(group):
-        chosen: Ints = np.arange(len(group), dtype=np.int64)
-        times: Ints = np.ones(len(group), dtype=np.int64)
-        if key is not None:
-            _, chosen, times = np.unique(key, return_index=True, return_counts=True)
-        x = build(chosen)
+        _, first, times = np.unique(key, return_index=True, return_counts=True)
+        x = x[first]
     else:
-        times = np.ones(len(names), dtype=np.int64)
         member = sparse.csr_array((np.ones(len(row)), (row, np.arange(len(row)))), shape=(len(names), len(row)))
-        x = sparse.csr_array(member @ build(np.arange(len(group))))
-    live = (np.asarray(x[:, width : 2 * width].sum(axis=1)).ravel() > 0) | every
+        x, times = sparse.csr_array(member @ x), np.ones(len(names), dtype=np.int64)
+    live = x[:, width : 2 * width].sum(axis=1) > 0
     return Fold(x[live], times[live], times[~live] @ x[~live], width)
+
+
+def patterns(r: Ratings) -> Ints:
+    """A number per item, equal where the ratings are (whoever gave them)."""
+    n = r.per_item()
+    place = np.arange(len(r.item)) - (np.cumsum(n) - n)[r.item]
+    key: Ints = np.zeros(len(n), dtype=np.int64)
+    for k in range(int(n.max(initial=0))):
+        here = np.flatnonzero(place == k)
+        key *= len(r.domain) + 1
+        key[r.item[here]] += r.code[here] + 1
+        key = np.unique(key, return_inverse=True)[1].astype(np.int64)
+    return key
+
+
+def sparse_sums(cells: Cells, rows: int, columns: int) -> Any:
+    """The sparse (rows, columns) matrix with the cells in it; cells of one place are added up."""
+    u, v, x = (np.concatenate(part) for part in zip(*cells, strict=True))
+    return sparse.csr_array((x, (u, v)), shape=(rows, columns))
 
 
 # Sums per item, and the coefficients as functions of them.
 
 
-def take(r: Ratings, chosen: Ints) -> tuple[Ints, Ints]:
-    """Items (renumbered by their place in `chosen`) and codes of the ratings of the chosen items, sorted by item."""
-    place = np.full(len(r.items), -1, dtype=np.int64)
-    place[chosen] = np.arange(len(chosen))
-    keep = place[r.item] >= 0
-    item, code = place[r.item[keep]], r.code[keep]
-    order = np.argsort(item, kind="stable")
-    return item[order], code[order]
+def item_fold(r: Ratings) -> Fold:
+    if r.level in ("interval", "segment"):
+        return fold(_number_sums(r), r.group, patterns(r), 1)
+    return fold(_category_sums(r), r.group, patterns(r), len(r.domain))
 
 
-def pairable(r: Ratings) -> tuple[Ints, Ints]:
-    keep = r.per_item()[r.item] > 1
-    return r.item[keep], r.code[keep]
+def item_stat(r: Ratings, listed: Ints) -> Stat:
+    """Raw agreement (of segments: mean IoU) and alpha; of categories also Fleiss' kappa, AC1 and specific agreement."""
+    return _number_stat(r) if r.level in ("interval", "segment") else _category_stat(r, listed)
 
 
-def patterns(r: Ratings) -> Ints | None:
-    """A number per item, equal where the ratings are (whoever gave them); None when merging would not pay."""
-    n, base = r.per_item(), len(r.domain) + 1
-    most = int(n.max(initial=0))
-    if base**most >= 2**62:
-        if len(n) * most > 20_000_000:
-            return None
-        padded = np.zeros((len(n), most), dtype=np.int64)
-        padded[r.item, np.arange(len(r.item)) - (np.cumsum(n) - n)[r.item]] = r.code + 1
-        return np.unique(padded, axis=0, return_inverse=True)[1].ravel()
-    key = np.zeros(len(n), dtype=np.int64)
-    np.add.at(key, r.item, (r.code + 1) * base ** (np.arange(len(r.item)) - (np.cumsum(n) - n)[r.item]))
-    return key
-
-
-def sparse_sums(cells: Cells, rows: int, columns: int) -> Any:
-    u, v, x = (np.concatenate(part) for part in zip(*cells, strict=True))
-    return sparse.csr_array((x, (u, v)), shape=(rows, columns))
-
-
-def category_sums(r: Ratings, chosen: Ints) -> Any:
+def _category_sums(r: Ratings) -> Any:
     """Columns, q each: agreeing pairs, pairs, paired ratings, alpha's agreement, share of the item; 3 more; q * q."""
-    item, code = take(r, chosen)
-    q, n = len(r.domain), np.bincount(item, minlength=len(chosen))
-    cell, times = np.unique(item * q + code, return_counts=True)
-    u, v, c = cell // q, cell % q, times.astype(np.float64)
+    q, n = len(r.domain), r.per_item()
+    u, v, c = alike(r)
     m = n[u]
-    cells = [(u, 4 * q + v, c / m)]
+    cells: Cells = [(u, 4 * q + v, c / m)]
     u, v, c, m = u[m > 1], v[m > 1], c[m > 1], m[m > 1]
     cells += [(u, v, c * (c - 1)), (u, q + v, c * (m - 1)), (u, 2 * q + v, c), (u, 3 * q + v, c * (c - 1) / (m - 1))]
     cells += [(u, np.full(len(u), 5 * q), c * (c - 1) / (m * (m - 1)))]
     for least in (1, 2):  # items, units
         rated = np.flatnonzero(n >= least)
         cells.append((rated, np.full(len(rated), 5 * q + least), np.ones(len(rated))))
-    if r.level == "ordinal" and not unfit(r):  # the coincidence matrix
-        i, j = item_pairs(item)
-        share = 1 / (n[item[i]] - 1)
-        cells += [(item[i], 5 * q + 3 + code[a] * q + code[b], share) for a, b in ((i, j), (j, i))]
-    return sparse_sums(cells, len(chosen), 5 * q + 3 + (q * q if r.level == "ordinal" and not unfit(r) else 0))
+    if r.level == "nominal" or unfit(r):
+        return sparse_sums(cells, len(n), 5 * q + 3)
+    return sparse_sums(cells + _coincidences(r, 5 * q + 3), len(n), 5 * q + 3 + q * q)
 
 
-def category_stat(r: Ratings, listed: Ints) -> Stat:
+def _category_stat(r: Ratings, listed: Ints) -> Stat:
     q = len(r.domain)
 
     def stat(s: Floats) -> Floats:
         agree, pairs, n, a, p = (s[:, k * q : (k + 1) * q] for k in range(5))
         total = n.sum(axis=1)
-        if r.level == "ordinal" and not unfit(r):
-            o = s[:, 5 * q + 3 :].reshape(-1, q, q)
-            rank = np.cumsum(n, axis=1) - n / 2  # Krippendorff's ordinal metric is the squared difference of mid-ranks
-            d = (rank[:, :, None] - rank[:, None, :]) ** 2
-            observed, expected = (o * d).sum(axis=(1, 2)), np.einsum("bi,bj,bij->b", n, n, d)
+        if r.level == "nominal" or unfit(r):
+            alpha = 1 - (total - 1) * (total - a.sum(axis=1)) / (total**2 - (n**2).sum(axis=1))
         else:
-            observed, expected = total - a.sum(axis=1), total**2 - (n**2).sum(axis=1)
-        alpha = 1 - (total - 1) * observed / expected
+            alpha = _alpha(r, n, s[:, 5 * q + 3 :])
         p = p / s[:, 5 * q + 1, None]
         pa = s[:, 5 * q] / s[:, 5 * q + 2]
         fleiss_pe = (p**2).sum(axis=1)
@@ -303,62 +259,67 @@ def category_stat(r: Ratings, listed: Ints) -> Stat:
     return stat
 
 
-def number_sums(r: Ratings, chosen: Ints) -> Any:
-    """Columns: agreeing pairs (segments: IoU), pairs; n, sum, sum of squares, alpha's disagreement; ratio: q counts."""
-    item, code = take(r, chosen)
-    n, q = np.bincount(item, minlength=len(chosen)), len(r.domain)
-    values = np.asarray(r.domain, dtype=np.float64)
+def _number_sums(r: Ratings) -> Any:
+    """Columns: agreeing pairs (segments: IoU), pairs; interval: number, sum, sum of squares, alpha's disagreement."""
+    n, values = r.per_item(), np.asarray(r.domain, dtype=np.float64)
     unit = np.flatnonzero(n > 1)
-    pairs = (n * (n - 1.0))[unit]
-    cells: Cells = [(unit, 0 * unit + 1, pairs)]
+    cells: Cells = [(unit, 0 * unit + 1, (n * (n - 1.0))[unit])]
     if r.level == "segment":
-        i, j = item_pairs(item)
-        return sparse_sums([*cells, (item[i], 0 * i, 2 * iou(values[code[i]], values[code[j]]))], len(chosen), 2)
-    cell, times = np.unique(item * q + code, return_counts=True)
-    cells.append((cell // q, 0 * cell, times * (times - 1.0)))
-    x = values - values.mean() if r.level == "interval" else values
-    keep = n[item] > 1
-    item, code = item[keep], code[keep]
-    s1, s2 = (per(item, x[code] ** power, len(chosen))[unit] for power in (1, 2))
+        i, j = item_pairs(r.item)
+        return sparse_sums([*cells, (r.item[i], 0 * i, 2 * iou(values[r.code[i]], values[r.code[j]]))], len(n), 2)
+    u, _, c = alike(r)
+    x = values - values.mean()
+    s1, s2 = (per(r.item, x[r.code] ** power, len(n))[unit] for power in (1, 2))
     spread = np.clip(n[unit] * s2 - s1**2, 0, None) / (n[unit] - 1)
-    if r.level == "ratio" and not unfit(r):
-        i, j = item_pairs(item)
-        away = 2 * _ratio(x[code[i]], x[code[j]]) / (n[item[i]] - 1)
-        spread = per(item[i], away, len(chosen))[unit]
-    for column, sums in enumerate((n[unit].astype(np.float64), s1, s2, spread)):
-        cells.append((unit, 0 * unit + 2 + column, sums))
-    if r.level == "interval":
-        return sparse_sums(cells, len(chosen), 6)
-    return sparse_sums([*cells, (item, 6 + code, np.ones(len(item)))], len(chosen), 6 + q)
+    sums = (n[unit].astype(np.float64), s1, s2, spread)
+    cells += [(u, 0 * u, c * (c - 1)), *((unit, 0 * unit + 2 + k, column) for k, column in enumerate(sums))]
+    return sparse_sums(cells, len(n), 6)
 
 
-def number_stat(r: Ratings) -> Stat:
-    values = np.asarray(r.domain, dtype=np.float64)
-    d = _ratio(values[:, None], values[None, :]) if r.level == "ratio" and not unfit(r) else None
-
+def _number_stat(r: Ratings) -> Stat:
     def stat(s: Floats) -> Floats:
-        raw = s[:, 0] / s[:, 1]
-        if r.level == "segment":
-            return np.stack([raw, np.full(len(s), np.nan)], axis=1)
-        n, s1, s2, spread = s[:, 2:6].T
-        expected = n * s2 - s1**2 if d is None else np.einsum("bi,bi->b", s[:, 6:] @ d, s[:, 6:])
-        alpha = 1 - (n - 1) * spread / expected
-        return np.stack([raw, alpha], axis=1)
+        alpha = np.full(len(s), np.nan)
+        if r.level == "interval":
+            n, s1, s2, spread = s[:, 2:6].T
+            alpha = 1 - (n - 1) * spread / (n * s2 - s1**2)
+        return np.stack([s[:, 0] / s[:, 1], alpha], axis=1)
 
     return stat
 
 
-def _ratio(x: Floats, y: Floats) -> Floats:
-    total = x + y
-    return np.where(total == 0, 0.0, (x - y) / np.where(total == 0, 1.0, total)) ** 2
+def alike(r: Ratings) -> tuple[Ints, Ints, Floats]:
+    """Item, code and number of the ratings that are alike."""
+    cell, times = np.unique(r.item * len(r.domain) + r.code, return_counts=True)
+    return cell // len(r.domain), cell % len(r.domain), times.astype(np.float64)
+
+
+def _coincidences(r: Ratings, at: int) -> Cells:
+    """Krippendorff's coincidence matrix off its diagonal: columns `at` + code * q + other code."""
+    u, v, c = alike(r)
+    i, j = item_pairs(u)
+    share = c[i] * c[j] / (r.per_item()[u[i]] - 1)
+    return [(u[i], at + v[a] * len(r.domain) + v[b], share) for a, b in ((i, j), (j, i))]
+
+
+def _alpha(r: Ratings, n: Floats, o: Floats) -> Floats:
+    """Alpha of (samples, q) counts of paired values and their (samples, q * q) coincidences, ordinal or ratio."""
+    if r.level == "ordinal":
+        rank = np.cumsum(n, axis=1) - n / 2  # Krippendorff's ordinal metric is the squared difference of mid-ranks
+        d = (rank[:, :, None] - rank[:, None, :]) ** 2
+    else:
+        x = np.asarray(r.domain, dtype=np.float64)
+        total = x[:, None] + x
+        d = (((x[:, None] - x) / np.where(total == 0, 1.0, total)) ** 2)[None]
+    observed, expected = (o.reshape(-1, *d.shape[1:]) * d).sum(axis=(1, 2)), n[:, :, None] * n[:, None, :] * d
+    return np.asarray(1 - (n.sum(axis=1) - 1) * observed / expected.sum(axis=(1, 2)), dtype=np.float64)
 
 
 def unfit(r: Ratings) -> str:
     """Why alpha cannot be computed at this level, or ''."""
     if r.level == "segment":
         return "segments have no alpha: see those of start and end"
-    if r.level == "ordinal" and len(r.domain) > 100:
-        return f"{len(r.domain)} ordinal values (at most 100): use level interval, or bin them"
-    if r.level == "ratio" and (len(r.domain) > 1000 or min(r.domain, default=0) < 0):
-        return "level ratio needs at most 1000 distinct values, none negative: use level interval"
+    if r.level in ("ordinal", "ratio") and len(r.domain) > 100:
+        return f"{len(r.domain)} values (level {r.level} takes 100): use level interval, or bin them"
+    if r.level == "ratio" and min(r.domain, default=0) < 0:
+        return "level ratio needs values that are not negative: use level interval"
     return ""

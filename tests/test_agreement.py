@@ -6,7 +6,9 @@ import csv
 import json
 import math
 import random
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import krippendorff
 import numpy as np
@@ -16,25 +18,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 from statsmodels.stats.inter_rater import cohens_kappa, fleiss_kappa
 
-from curation.agreement import (
-    Rating,
-    Score,
-    agree_table,
-    anchoring,
-    annotators,
-    cohen,
-    encode,
-    field_report,
-    from_matrix,
-    gate,
-    iou,
-    item_medians,
-    render_agreement,
-    scores,
-    shares,
-    shift,
-    wilson,
-)
+from curation.agreement import Rating, agree_table, field_report, gate, render_agreement
+from curation.agreement_scores import cohen, scores
+from curation.agreement_sums import Ratings, encode, iou, item_fold, item_stat, wilson
 from curation.errors import DataError, UsageError
 
 NAN = float("nan")
@@ -56,6 +42,12 @@ FOUR = [
 FLEISS = """444444 222555 233335 555555 222444 113333 333355 113334 114444 555555 144444 124444 222333 144444 224445
 333335 111455 111112 224444 133555 555555 244444 224555 114444 144445 222224 111155 224444 133333 555555"""
 ONCE = {"replicates": 50}  # where only the point matters
+
+
+def from_matrix(matrix: Any, level: str) -> Ratings:
+    """Ratings from a (raters, items) matrix of numbers, NaN for missing."""
+    cells = [(i, r, float(v)) for r, row in enumerate(matrix) for i, v in enumerate(row) if not math.isnan(v)]
+    return encode([Rating(f"{i:04}", f"{r}", "f", v) for i, r, v in cells], level)
 
 
 def two_raters(table: list[list[int]]) -> list[list[float]]:
@@ -152,15 +144,9 @@ def test_alpha_of_the_package_and_ours_agree_with_missing_ratings(matrix: np.nda
         return
     theirs = krippendorff.alpha(reliability_data=paired, level_of_measurement=level)
     assert ours.value == pytest.approx(theirs, abs=1e-9)
-    from curation.agreement_scores import fold_groups, patterns
-    from curation.agreement_sums import category_stat, category_sums, number_stat, number_sums
-
     r = from_matrix(matrix, level)  # the vectorised form, which only large tables use as the point
-    if level in ("nominal", "ordinal"):
-        fold = fold_groups(lambda chosen: category_sums(r, chosen), r.group, patterns(r), len(r.domain))
-        point = fold.point(category_stat(r, np.arange(len(r.domain))))
-    else:
-        point = fold_groups(lambda chosen: number_sums(r, chosen), r.group, patterns(r), 1).point(number_stat(r))
+    folded = item_fold(r)
+    point = folded.at(item_stat(r, np.arange(0)), folded.times)
     assert point[1] == pytest.approx(theirs, abs=1e-9)
 
 
@@ -331,27 +317,34 @@ def test_segments_and_times() -> None:
     )
     assert out["alpha"]["value"] is None and "start and end" in out["alpha"]["reason"]
     assert out["worst"][0]["item"] == "a" and out["pairs"][0]["iou"] == pytest.approx(2 / 3, abs=1e-6)
-    times = encode([Rating("a", f"r{k}", "t", t) for k, t in enumerate([1.0, 5.0, 2.0, 3.0])], "interval")
-    assert item_medians(times) == {"a": (2.5, 4.0, 4)}
+    times = [Rating("a", f"r{k}", "t", t) for k, t in enumerate([1.0, 5.0, 2.0, 3.0])]
+    one = field_report(times, "interval", replicates=50)
+    assert one["spread"] == {"median": 4.0, "p90": 4.0, "n": 1} and one["difference"]["n"] == 6
+    assert one["difference"]["median"] == 2.0 and one["worst"][0]["disagreement"] == pytest.approx(13 / 6, abs=1e-6)
 
 
 def test_gate() -> None:
-    good = gate(simulated(400, 0.97), "class", 0.667, 0.7)
-    assert good.passed and good.rarest == "collision" and good.more_units == 0
+    assert gate(simulated(400, 0.97), "class", 0.667, 0.7).status == "passed"
     poor = gate(simulated(400, 0.5), "class", 0.667, 0.7)
-    assert poor.status == "failed" and poor.more_units is None and "settle the guideline" in poor.message
-    unsure = gate(simulated(120, 0.89, seed=5), "class", 0.667, 0.7)
-    assert unsure.status == "failed" and unsure.more_units and "class: failed: alpha" in unsure.message
-    s = unsure.alpha
-    assert (
-        s.value > 0.667 > s.low
-    )  # the width shrinks with the root of n: so many units bring the lower end to the bound
-    assert unsure.more_units >= math.ceil(120 * ((s.value - s.low) / (s.value - 0.667)) ** 2) - 120
-    few = gate(simulated(40, 1.0), "class", 0.667, 0.7)
-    assert few.status == "not shown" and few.units < 30
-    assert few.more_units == math.ceil((30 - few.units) * 40 / few.units)
+    assert poor.status == "failed" and "settle the guideline" in poor.message
+    rows = simulated(120, 0.89, seed=5)
+    unsure, s = gate(rows, "class", 0.667, 0.7), scores(encode(rows, "nominal"))
+    assert unsure.status == "failed" and "class: failed: alpha" in unsure.message
+    # The width shrinks with the root of n: so many units bring the lower end to the bound.
+    needed = [
+        math.ceil(120 * (((x.value - x.low) / (x.value - bound)) ** 2 - 1))
+        for x, bound in ((s.alpha, 0.667), (s.specific["collision"], 0.7))
+        if x.low < bound
+    ]
+    assert f"about {max(needed)} more items" in unsure.message
+    few = simulated(40, 1.0)
+    units = sum(r.value == "collision" for r in few) // 2
+    missing = (
+        f"class: not shown: {units} units of 'collision', 30 are needed: about {math.ceil((30 - units) * 40 / units)}"
+    )
+    assert gate(few, "class", 0.667, 0.7).message.startswith(missing)
     unseen = gate(simulated(400, 0.97), "class", 0.667, 0.7, classes=["collision", "near_collision", "normal"])
-    assert unseen.status == "not shown" and unseen.rarest == "near_collision" and unseen.more_units == 12000
+    assert unseen.message.startswith("class: not shown: 0 units of 'near_collision', 30 are needed: at least 12000")
     assert gate([], "class", 0.667, 0.7).status == "not shown"
 
 
@@ -359,53 +352,7 @@ def test_gate_on_times_uses_alpha_alone() -> None:
     rnd = random.Random(0)
     truth = {f"i{i}": rnd.uniform(0, 40) for i in range(60)}
     rows = [Rating(i, r, "alert", t + rnd.gauss(0, 0.3)) for i, t in truth.items() for r in ("a", "b")]
-    result = gate(rows, "alert", 0.667, 0.7, level="interval")
-    assert result.passed and result.specific is None and result.units == 60
-    spans = [Rating(r.item, r.rater, "seg", (r.value, r.value + rnd.uniform(0, 60))) for r in rows]
-    assert not gate(spans, "seg", 0.667, 0.7, level="segment").passed
-
-
-def test_anchoring() -> None:
-    blind, drafted = simulated(300, 0.8, share=0.3), simulated(300, 0.98, seed=1, share=0.5)
-    out = anchoring(blind, drafted, "class")
-    assert out["raw"].difference.low > 0 and out["alpha"].difference.low > 0
-    more = out["share:collision"].difference
-    assert more.value == pytest.approx(-out["share:normal"].difference.value) and more.low > 0
-    a, b = ([Rating(f"{i}", "r", "f", "yes" if i < k else "no") for i in range(50)] for k in (20, 30))
-    assert anchoring(a, b, "f")["share:yes"].difference.value == pytest.approx(0.2)
-    assert anchoring(a, b, "f")["raw"].difference.value is None  # one rater each
-    # Newcombe (1998), Stat. Med. 17:873, table II, (a) 56/70 - 48/80 and (e) 9/10 - 3/10, by method 10.
-    for k, n, j, m, low, high in ((56, 70, 48, 80, 0.0524, 0.3339), (9, 10, 3, 10, 0.1705, 0.8090)):
-        difference = shift(Score(j / m, *wilson(j, m), m), Score(k / n, *wilson(k, n), n)).difference
-        assert [round(difference.low, 4), round(difference.high, 4)] == [low, high]
-
-
-def test_shares_weigh_items_alike() -> None:
-    rows = [Rating("a", f"r{k}", "f", "x") for k in range(5)] + [Rating("b", "r0", "f", "y")]
-    assert {k: v.value for k, v in shares(encode(rows, "nominal")).items()} == {"x": 0.5, "y": 0.5}
-
-
-def test_annotators() -> None:
-    rows = [
-        {
-            "item": f"i{i}",
-            "rater": r,
-            "field": "f",
-            "value": "n" if (r, i) == ("c", 0) else "y",
-            "gold": "y" if i < 2 else None,
-        }
-        for i in range(4)
-        for r in ("a", "b", "c")
-    ]
-    rows[0] |= {"verdict": "edit", "seconds": 10.0, "one_click": True}
-    rows[3] |= {"verdict": "accept", "seconds": 20.0, "one_click": False}
-    a, _, c = annotators(rows)
-    assert (a["rater"], a["n"], a["agreement"].value, a["gold"].value) == ("a", 4, 0.875, 1.0)
-    assert (a["edit_rate"], a["median_seconds"], a["one_click"]) == (0.5, 15.0, 0.5)
-    assert (c["agreement"].value, c["gold"].value, c["edit_rate"]) == (0.75, 0.5, None)
-    assert (c["gold"].low, c["gold"].high) == wilson(1, 2)
-    alone = annotators([{"item": "i", "rater": "a", "field": "f", "value": "y"}])[0]
-    assert alone["agreement"].value is None and alone["agreement"].reason
+    assert gate(rows, "alert", 0.667, 0.7, level="interval").status == "passed"
 
 
 # Other people's tables.
@@ -465,10 +412,11 @@ def test_levels_are_guessed_and_can_be_given(tmp_path: Path) -> None:
     for level, message in (
         ({"size": "ordinal"}, r"row \d+, field 'size': 'low' is not a number; give the order"),
         ({"size": "ordinal:low<high"}, "'mid' is not among low < high"),
+        ({"size": "interval"}, "'low' is not a number; or give level nominal"),
     ):
         with pytest.raises(DataError, match=message):
             agree_table(path, level)
-    for bad in ({"colour": "nominal"}, "nominale"):
+    for bad in ({"colour": "nominal"}, "nominale", {"size": "nominal:low<mid<high"}, {"size": "ordinal:low<mid<low"}):
         with pytest.raises(UsageError):
             agree_table(path, bad)
 
@@ -476,17 +424,20 @@ def test_levels_are_guessed_and_can_be_given(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "row 1 lacks item, rater, field, value"),
+        ("", "no ratings"),
         ("item,rater,field,value\n", "no ratings"),
-        ("item,rater,field,value\na,b,c,\n", "no ratings but blank values"),
+        ("item,rater,field,value\na,b,c,\n", "a value that is not blank"),
         ("id,r1,r2\n1,x,y\n", r"lacks item, rater, field, value .*columns: id, r1, r2.*df\.melt"),
         ("item,rater,value\n1,x,y\n", "add a column 'field'"),
-        ("item,rater,field,value\n1,x,f,y\n2,x,f,y\n1,x,f,z\n", r"row 4: 'x' rated item '1' twice .*first in row 2"),
+        ("item,rater,field,value\n1,x,f,y\n2,x,f,y\n1,x,f,z\n", "field 'f', item '1': rated twice by 'x'; keep one"),
         ("item,rater,field,value\n1,,f,y\n", "row 2 has no rater"),
-        ("item,rater,field,value\n1,x,f,y,z\n", "row 2 has 5 columns, the header 4"),
+        ("item,rater,field,value\n1,x,f,y,z\n", "line 2: more cells than the header"),
+        ("item,rater,field,value\n1,x,f,y\n2,x,f\n", "row 3 has fewer cells than the header"),
+        ("item,rater,field,value\n1,x,f,1\n2,x,f,2\n3,x,f,1e999\n", "row 4, field 'f': 1e999 is larger than"),
         ("item,rater,field,value,Value\n1,x,f,y,z\n", "two columns are called 'value'"),
-        ("item,rater,field,value,group\n1,x,f,y,g\n1,z,f,y,h\n", "row 3: item '1' is in group 'h', in row 2 in 'g'"),
-        ('item,rater,field,value\n1,x,f,"y\n', "check the quotes"),
+        ("item,rater,field,value,value\n1,x,f,y,z\n", "two columns are called 'value'"),
+        ("item,rater,field,value,group\n1,x,f,y,g\n1,z,f,y,h\n", "item '1' is in groups 'g' and 'h'"),
+        ('item,rater,field,value\n1,x,f,"y\n2,x,f,z\n', "after line 1: cannot be read: .*check the quotes"),
         ('item,rater,field,value\n1,x,f,"[2, 1]"\n', "row 2, field 'f': the segment .* ends before it starts"),
     ],
 )
@@ -495,16 +446,18 @@ def test_errors_name_the_row_and_the_fix(tmp_path: Path, text: str, message: str
     path.write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match=message) as error:
         agree_table(path)
-    assert "\n" not in str(error.value) and str(path) in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_files_that_are_no_tables(tmp_path: Path) -> None:
     for name, data, message in (
         ("a.csv", "item,rater,field,value\n1,a,f,ü\n".encode("latin-1"), "not UTF-8"),
-        ("a.jsonl", b"{", "row 1 is not JSON"),
-        ("b.jsonl", b"[1]\n", "row 1 is not an object"),
-        ("a.parquet", b"PAR1", "not a readable Parquet file"),
-        ("a.xlsx", b"", "cannot read '.xlsx'"),
+        ("a.jsonl", b"{", "line 1: not JSON"),
+        ("b.jsonl", b"[1]\n", "no header"),
+        ("c.jsonl", b"[" * 100_000, "not JSON"),
+        ("d.jsonl", b'{"value": ' + b"9" * 5000 + b"}", "not JSON"),
+        ("a.parquet", b"PAR1", "not readable as Parquet"),
+        ("a.xlsx", b"", "cannot read .xlsx"),
     ):
         (tmp_path / name).write_bytes(data)
         with pytest.raises(DataError, match=message):
@@ -520,6 +473,24 @@ def test_many_raters_and_many_classes(tmp_path: Path) -> None:
     assert len(out["specific"]) == 50 and out["pairs"] == [] and abs(out["alpha"]["value"]) < 0.02
     assert sum("most frequent are listed" in note or "pairs are listed" in note for note in out["notes"]) == 2
     assert "31 raters" in out["kappa"]["reason"]
+
+
+@pytest.mark.parametrize("level", ["nominal", "interval"])
+def test_a_crowd_that_rated_few_items_takes_no_memory_for_its_pairs(level: str) -> None:
+    rnd = random.Random(0)
+    rows = [Rating(f"i{i}", f"r{r}", "f", float(rnd.randrange(3))) for i in range(4) for r in range(5000)]
+    out = field_report(rows, level, replicates=20)
+    assert abs(out["alpha"]["value"]) < 0.02 and len(out["worst"]) == 4 and len(out["worst"][0]["ratings"]) == 30
+    assert out.get("difference") is None
+    with pytest.raises(DataError, match="pairs of ratings"):
+        field_report([replace(r, value=(r.value, 2 + rnd.random())) for r in rows], "segment", replicates=20)
+
+
+def test_disagreement_of_an_item_is_the_mean_over_its_pairs() -> None:
+    said = [1.0, 1.0, 4.0, 6.0]
+    for level, expected in (("nominal", 5 / 6), ("ordinal", 7 / 6), ("interval", 18 / 6)):
+        worst = field_report([Rating("a", f"r{k}", "f", v) for k, v in enumerate(said)], level, **ONCE)["worst"]
+        assert worst[0]["disagreement"] == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_text_names_figures_and_cautions(tmp_path: Path) -> None:
