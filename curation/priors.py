@@ -246,13 +246,16 @@ def telling(t: Table, family: int, top: int = 6) -> list[Json]:
             right[key] += int(t.right[row])
             expected[key] += 1 / t.k[t.item[row]]
     z = {key: (right[key] - e) / (e * (1 - e / offered[key])) ** 0.5 for key, e in expected.items() if offered[key] > 2}
-    clues: dict[tuple[int, int], Json] = {}  # a word found only in one string has the string's counts: told once
+    clues: list[Json] = []
     for kind, text in sorted(z, key=lambda key: (-abs(z[key]), key)):
-        counts = offered[kind, text], right[kind, text]
-        clue = {"kind": kind, "text": text, "offered": counts[0], "right": counts[1]}
+        clue: Json = {"offered": offered[kind, text], "right": right[kind, text]}
+        if kind == "word" and any(clue.items() <= c.items() and text in c["text"].casefold() for c in clues):
+            continue  # told already by the string it is in
         clue |= {"expected": round(float(expected[kind, text]), 2), "z": round(float(z[kind, text]), 2)}
-        clues.setdefault(counts, clue)
-    return list(clues.values())[:top]
+        clues.append({"kind": kind, "text": text, **clue})
+        if len(clues) == top:
+            break
+    return clues
 
 
 def examples(t: Table, items: Sequence[Mapping[str, Any]], lead: Floats, hit: Floats, top: int = 2) -> list[Json]:

@@ -156,6 +156,28 @@ def test_intervals_are_those_of_groups_not_of_items() -> None:
         assert scored["accuracy"] == 0.25
 
 
+def test_what_a_group_repeats_is_not_learned_from_the_group() -> None:
+    """Each video asks its own question four times; who has seen one of the four knows the others."""
+    rng = random.Random(2)
+    items = []
+    for i in range(400):
+        strings = [f"{i // 4} {c}" for c in "abcd"]
+        options = rng.sample(strings, 4)
+        right = random.Random(i // 4).choice(strings)
+        items.append({"id": str(i), "question": f"What of {i // 4}?", "options": options, "family": "f"})
+        items[-1] |= {"answer": options.index(right), "group": f"v{i // 4}"}
+    assert probe_closed(items)["accuracy"] < 0.4
+    split = [item | {"group": f"v{i}"} for i, item in enumerate(items)]
+    assert probe_closed(split)["accuracy"] > 0.9
+
+
+def test_weights_balance_the_classes() -> None:
+    hit, weights = np.repeat([1.0, 0.0], [90, 10]), np.repeat([1 / 90, 1 / 10], [90, 10])
+    scored = scores({"x": hit}, np.full(100, 0.5), np.arange(100), weights=weights)["x"]
+    assert scored["accuracy"] == pytest.approx(0.5)  # nine in ten are right, but of one class only
+    assert scored["interval"][0] < 0.5 < scored["interval"][1]
+
+
 def test_many_tests_need_more_to_conclude_a_leak() -> None:
     """38 of 100 right where 28 (chance and margin) are the limit: 2.1 standard errors of .0485, not 3.5."""
     hit = (np.arange(100) < 38).astype(np.float64)
