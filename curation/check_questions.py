@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from curation.check_text import HYPOTHETICAL, Context, Finding, Reading, class_clash, read, times
@@ -12,38 +12,17 @@ from curation.tasks import TaskPack, words
 
 FAR_S = 1.0
 ABOVE = re.compile(
-    r"\b(all|none|both|any|neither|each) (of )?(the |these |those )?(other )?(above|these|those|options|answers|others)\b"
-    r"|^(all|both) of them$|\b[a-d] (and|or) [a-d]\b",
+    r"\b(all|none|both|any|neither|each) (of )?(the |these |those )?(other )?(above|these|those|options|answers|others)"
+    r"\b|^(all|both) of them$|\b[a-d] (and|or) [a-d]\b",
     re.I,
 )
 WH = re.compile(r"^\W*((in|at|by|with|to) )?(what|who|whom|whose|why|when|where|how|which|describe|explain)\b", re.I)
 GIVEN = re.compile(
-    r"\b(?:the|this|that|its) (?:\w+ )?(?:collision|crash|accident|impact|near[- ]?(?:miss|crash)|close call)\b",
-    re.I,
+    r"\b(?:the|this|that|its) (?:\w+ )?(?:collision|crash|accident|impact|near[- ]?(?:miss|crash)|close call)\b", re.I
 )
 OPENED = re.compile(r"\bif (?:there|any|one|it|at all|so)\b|\bor not\b", re.I)
-FILLER = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "it",
-        "is",
-        "are",
-        "was",
-        "there",
-        "in",
-        "on",
-        "at",
-        "of",
-        "to",
-        "by",
-        "with",
-        "some",
-        "this",
-        "that",
-    ]
-)
+FILLER = re.compile(r"(a|an|the|it|is|are|was|there|in|on|at|of|to|by|with|some|this|that)$")
+NAMED = ("weather", "light", "road", "scene", "partner", "cause", "class")
 
 
 @cache
@@ -57,16 +36,18 @@ def _same(pack: TaskPack) -> dict[str, str]:
     return found
 
 
+@lru_cache(maxsize=1 << 16)
 def meaning(pack: TaskPack, option: str) -> tuple[str, ...]:
     """An option without case, punctuation, articles and plural, synonyms by their value: equal ones are one answer."""
-    low = [w for w in re.findall(r"[\w.]+", option.casefold().replace("_", " ").rstrip(". ")) if w not in FILLER]
+    low = [w for w in re.findall(r"[\w.]+", option.casefold().replace("_", " ").rstrip(". ")) if not FILLER.match(w)]
     bare = [w for w in low if w not in ("weather", "conditions", "sky")] or low
     stems = [re.sub(r"(?<=\w\w[^si])s$", "", re.sub(r"(?<=\w\w)ies$", "y", w)) for w in bare]
     return tuple(_same(pack).get(w, _same(pack).get(s, s)) for w, s in zip(bare, stems, strict=True))
 
 
+@lru_cache(maxsize=1 << 16)
 def _bare(text: str) -> str:
-    return " " + " ".join(w for w in re.findall(r"[\w.]+", text.casefold().rstrip("?. ")) if w not in FILLER) + " "
+    return " " + " ".join(w for w in re.findall(r"[\w.]+", text.casefold().rstrip("?. ")) if not FILLER.match(w)) + " "
 
 
 def options(value: Any, context: Context) -> Iterator[Finding]:
@@ -102,11 +83,8 @@ def leaks(value: Any, context: Context) -> Iterator[Finding]:
         given, taken = GIVEN.search(question), [*r.contact, *r.near] if WH.match(question) else []
         if (given or taken) and not OPENED.search(question) and not HYPOTHETICAL.search(question):
             what = given.group() if given else taken[0].text
-            yield Finding(
-                "question_tells_class",
-                f"{at}/question",
-                f"'{what}' takes the event for granted; ask whether, or add 'if any'",
-            )
+            note = f"'{what}' takes the event for granted; ask whether, or add 'if any'"
+            yield Finding("question_tells_class", f"{at}/question", note)
 
 
 def answers(value: Any, context: Context) -> Iterator[Finding]:
@@ -131,17 +109,14 @@ def _answer_clash(question: str, answer: str, offered: list[str], context: Conte
         plain = not WH.match(question) and not HYPOTHETICAL.search(question) and not r.values and not whose
         if early or not plain or context.cls is None or (context.event or {}).get("ego_role") == "witness":
             return None
-        says = {"collision": r.contact, "near_collision": r.near}
-        for cls, marks in says.items():
-            if marks and not (cls == "collision" and r.near) and (answer == "yes") != (context.cls == cls):
-                return f"'{answer}' to '{marks[0].text}', but the event is {context.cls}"
-        return None
-    for name, by in (
-        (n, _spoken(context.pack, n)) for n in ("weather", "light", "road", "scene", "partner", "cause", "class")
-    ):
+        cls, said = ("near_collision", r.near) if r.near else ("collision", r.contact)
+        wrong = said and (answer == "yes") != (context.cls == cls)
+        return f"'{answer}' to '{said[0].text}', but the event is {context.cls}" if wrong else None
+    for name in NAMED:
+        by = _spoken(context.pack, name)
         mine, holds = by.get(answer.casefold()), context.known(name)
         kind = name == "scene" and answer.casefold() in _spoken(context.pack, "road")  # said beside any layout
-        also = context.lex.together.get(name, {}).get(holds, ())
+        also = context.lex.together.get(name, {}).get(str(holds), ())
         if mine and holds and not kind and mine not in (holds, *also) and sum(o.casefold() in by for o in offered) > 1:
             return f"'{answer}', but {name} is {holds}"
     if early or context.cls is None:
@@ -158,7 +133,7 @@ def _yes_no_clash(r: Reading, yes: bool, context: Context) -> str | None:
     for name in sorted({n for m, _ in r.values for n, _ in m.names if n != "partner"}):
         asked = {v for m, said in r.values if said for n, vs in m.names if n == name for v in vs}
         holds = context.known(name)
-        loosely = yes and asked & set(context.lex.together[name].get(holds, ()))
+        loosely = yes and asked & set(context.lex.together[name].get(str(holds), ()))
         if holds and asked and (holds in asked) != yes and not loosely:
             return f"{name}: {holds}"
     return None
@@ -181,13 +156,7 @@ def _time_clash(question: str, answer: str, offered: list[str], context: Context
     for part in PART.finditer(answer):
         n = {"half": 2, "third": 3, "quarter": 4}[part[2].casefold()]
         place = part[1].casefold()
-        i = (
-            n - 1
-            if place in ("last", "final")
-            else n // 2
-            if place == "middle"
-            else ["first", "second", "third", "fourth"].index(place)
-        )
+        i = {"last": n - 1, "final": n - 1, "middle": n // 2, "second": 1, "third": 2, "fourth": 3}.get(place, 0)
         told.append((end * i / n, end * (i + 1) / n))
     alert = re.search(r"\b(first|begin\w*|start\w*|earliest|become\w*|notice\w*|sign)\b", question, re.I)
     at = event.get("alert_s" if alert else "event_s")
@@ -197,11 +166,5 @@ def _time_clash(question: str, answer: str, offered: list[str], context: Context
         return f"'{answer}', but nothing happens in the clip"
     if context.cls in ("collision", "near_collision") and NEVER.search(answer) and event.get("ego_role") != "witness":
         return f"'{answer}', but the event is {context.cls}"
-    if (
-        told
-        and at is not None
-        and event.get("time_basis") != "onset"
-        and not told[0][0] - FAR_S <= at <= told[0][1] + FAR_S
-    ):
-        return f"'{answer}', but the label says {at} s"
-    return None
+    wide = told and at is not None and not told[0][0] - FAR_S <= at <= told[0][1] + FAR_S
+    return f"'{answer}', but the label says {at} s" if wide and event.get("time_basis") != "onset" else None

@@ -87,10 +87,8 @@ def _classes(asked: list[tuple[Json, str]], base: Counter[str], questions: Count
         for cls in sorted(by_class):
             usual = by_class[cls] / sum(by_class.values())
             if _off(worded[question, cls], n, usual, 30, 0.25):
-                yield (
-                    "question_class",
-                    f"'{question}' is asked of {cls} in {worded[question, cls]} of {n}; the family: {usual:.0%}",
-                )
+                told = f"{cls} in {worded[question, cls]} of {n}; the family: {usual:.0%}"
+                yield "question_class", f"'{question}' is asked of {told}"
                 return
 
 

@@ -8,7 +8,7 @@ mark says "maybe", which no rule takes for an assertion.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
@@ -21,8 +21,8 @@ TURNS = {
     r"free of|impossible|rather than|instead of|fail(?:s|ed|ing)?(?: to)?|unable to|too late to|far from",
     "hyp": r"would|could|might|may|should|will|possib\w*|potential\w*|likel\w*|unlikely|inevitabl\w*|unavoidabl\w*|"
     r"about to|going to|before|until|suppos\w*|fear\w*|expect\w*|earlier|previous|prior|"
-    r"old|tr(?:y|ies|ying) to|bound to|suggest\w*|indicat\w*|impending|guarante\w*|probab\w*|predict\w*|chance|to cause|"
-    r"to create|(?:sufficient|enough|time|room|order) to|seconds? (?:to|from)",
+    r"old|tr(?:y|ies|ying) to|bound to|suggest\w*|indicat\w*|impending|guarante\w*|probab\w*|predict\w*|chance|"
+    r"to cause|to create|(?:sufficient|enough|time|room|order) to|seconds? (?:to|from)",
     "if": r"if|unless|whether|had (?:nobody|anyone|they|everybody)|in case|as though",
     "stop": r"[.!?](?=\s|$)|[;\n]|,|:|—|–|but|and|yet|while|then|so",
 }
@@ -68,7 +68,6 @@ class Lexicon:
     the others that may be said of the same clip."""
 
     pattern: re.Pattern[str]
-    kinds: frozenset[str]
     values: dict[str, tuple[tuple[str, frozenset[str]], ...]]
     weak: dict[str, tuple[str, ...]]
     together: dict[str, Json]
@@ -82,9 +81,8 @@ def lexicon(pack: TaskPack) -> Lexicon:
     together = {}
     held = {name: node for name, node in pack.ontology.items() if "x-together" in node}
     for name, node in held.items():
-        others = {
-            v for n, o in held.items() if n != name and len(o["enum"]) < len(node["enum"]) for v in o["enum"] if v
-        }
+        finer = [o["enum"] for n, o in held.items() if n != name and len(o["enum"]) < len(node["enum"])]
+        others = {v for values_ in finer for v in values_}
         said = {w: {v} for w, v in words(pack)[name].items()} | {w: set(v) for w, v in node.get("x-means", {}).items()}
         for word, meant in said.items():
             if not meant & others:
@@ -98,11 +96,11 @@ def lexicon(pack: TaskPack) -> Lexicon:
         spelled = sorted(values, key=lambda w: (-len(w), w))
         tail = r"(?:s|es|y|ed|ing|fall|drops?|storms?|['’]s)?"
         parts.append(("value", "(?:" + "|".join(re.escape(w).replace(r"\ ", "[ -]") for w in spelled) + ")" + tail))
-    whole = "|".join(f"(?P<{k}>(?<!\\w)(?:{p})(?!\\w))" for k, p in parts)
+    whole = "|".join(f"(?P<{k}>{p})(?!\\w)" for k, p in parts)  # the first letter is looked at once, not once a kind
     stops = "|".join(f"(?<!\\w){w}(?!\\w)" if w.isalpha() else w for w in TURNS["stop"].split("|"))
-    pattern = re.compile(f"{whole}|(?P<stop>{stops})")
+    pattern = re.compile(f"(?<!\\w)(?=\\w)(?:{whole})|(?P<stop>{stops})")
     frozen = {w: tuple((n, frozenset(v)) for n, v in by.items()) for w, by in values.items()}
-    return Lexicon(pattern, frozenset(k for k, _ in parts), frozen, weak, together)
+    return Lexicon(pattern, frozen, weak, together)
 
 
 def _named(lex: Lexicon, word: str) -> tuple[str, tuple[tuple[str, frozenset[str]], ...]]:
@@ -115,9 +113,8 @@ def _named(lex: Lexicon, word: str) -> tuple[str, tuple[tuple[str, frozenset[str
 
 def marks(lex: Lexicon, text: str) -> tuple[Mark, ...]:
     """The marks of a text in order, stops included."""
-    low, found, sentence, clause = text.casefold(), [], 0, 0
-    if len(low) != len(text):
-        low = text.lower() if len(text.lower()) == len(text) else text
+    low, found, sentence, clause = text.lower(), [], 0, 0
+    low = low if len(low) == len(text) else text  # places must be those of the text
     for m in lex.pattern.finditer(low):
         kind, word = str(m.lastgroup), m.group()
         names: tuple[tuple[str, frozenset[str]], ...] = ()
@@ -153,19 +150,7 @@ def turned(text: str, found: tuple[Mark, ...], i: int) -> str:
     for x in reversed(left):
         far = gap(text, x, m)
         if x.kind == "avoid" and far <= 5 and governed:
-            close = any(y.kind == "almost" and y.end <= x.start and gap(text, y, x) <= 2 for y in left)
-            aim = (
-                x.text in ("avoid", "prevent", "escape")
-                and not close
-                and not MANAGED.search(text[: x.start].casefold())
-            )
-            failed = [y for y in left if y.kind == "neg" and y.start < x.start]
-            if failed and failed[-1].text.startswith(("no", "never")):  # "nobody brakes to avoid a collision"
-                return "maybe" if failed[-1].text != "not" else "yes"
-            if failed and gap(text, failed[-1], x) <= 3:
-                return "yes"
-            unsure = any(y.kind == "hyp" and y.end <= x.start for y in left)
-            return "maybe" if aim or unsure else "near"
+            return _avoided(text, [y for y in left if y.end <= x.start], x)
         if x.kind == "almost" and far <= 3:
             return "near"
         if x.kind in ("hyp", "danger") and far <= 7:
@@ -184,6 +169,18 @@ def turned(text: str, found: tuple[Mark, ...], i: int) -> str:
     return "yes"
 
 
+def _avoided(text: str, left: list[Mark], x: Mark) -> str:
+    """What a word of avoiding makes of a contact: near, yes when it fails, maybe when it is only meant."""
+    failed = [y for y in left if y.kind == "neg"]
+    if failed and failed[-1].text.startswith(("no", "never")):  # "nobody brakes to avoid a collision"
+        return "maybe" if failed[-1].text != "not" else "yes"
+    if failed and gap(text, failed[-1], x) <= 3:
+        return "yes"
+    close = any(y.kind == "almost" and gap(text, y, x) <= 2 for y in left)
+    meant = x.text in ("avoid", "prevent", "escape") and not close and not MANAGED.search(text[: x.start].casefold())
+    return "maybe" if meant or any(y.kind == "hyp" for y in left) else "near"
+
+
 @lru_cache(maxsize=1 << 16)
 def read(lex: Lexicon, text: str) -> Reading:
     """What `text` says. Kept, because options, questions and template sentences come again and again."""
@@ -193,7 +190,7 @@ def read(lex: Lexicon, text: str) -> Reading:
         if m.kind == "contact":
             say = turned(text, found, i)
             out[{"yes": "contact", "no": "spared", "near": "near", "maybe": "maybe"}[say]].append(m)
-        elif m.kind in ("near", "normal", "evasive", "conflict", "danger", "watch", "value"):
+        elif m.kind in ("near", "normal", "evasive", "conflict", "danger", "value"):
             say = turned(text, found, i)
             if m.kind in ("near", "normal") and say in ("yes", "near"):
                 out[m.kind].append(m)
@@ -204,58 +201,25 @@ def read(lex: Lexicon, text: str) -> Reading:
                 out["trouble" if say != "no" else "normal" if near else "maybe"].append(m)
             elif m.kind == "value" and say in ("yes", "no", "near"):
                 out["values"].append((m, say != "no"))
-        elif m.kind == "avoid" and turned(text, found, i) in (
-            ("yes", "near") if m.text in ("misses", "missed") else ("near",)
-        ):
-            out["near"].append(m)
+        elif m.kind == "avoid":
+            say = turned(text, found, i)
+            if say == "near" or (say == "yes" and m.text in ("misses", "missed")):
+                out["near"].append(m)
     return Reading(found, **{k: tuple(v) for k, v in out.items()})
 
 
 # -- times -----------------------------------------------------------------------------------------------------------
-NUMBERS = {
-    w: i
-    for i, w in enumerate(
-        ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
-    )
-}
-_N = rf"(?:\d+(?:\.\d+)?|{'|'.join(NUMBERS)})"
+NUMBERS = "zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
+_N = rf"(?:\d+(?:\.\d+)?|(?:{NUMBERS}))"
 TIME = re.compile(
-    rf"(?:\b(?:second|t\s*[=≈~])\s*(?P<a>{_N})\b|(?P<lead>\b[a-z]+|[~@(])?\s*\b(?P<b>{_N})"
-    rf"(?:\s*(?:-|–|to|and)\s*(?P<c>{_N}))?"
-    rf"(?P<unit>\s?s\b|[ -]sec\b|[ -]secs\b|[ -]seconds?\b)|\b(?P<min>\d{{1,2}}):(?P<sec>[0-5]\d(?:\.\d+)?)\b)"
+    rf"(?<![\w.])(?:(?:second|t\s*[=≈~])\s*(?P<a>{_N})\b|(?P<b>{_N})(?:\s*(?:-|–|to|and)\s*(?P<c>{_N}))?"
+    rf"(?P<unit>\s?s\b|[ -]secs?\b|[ -]seconds?\b)|(?P<min>\d{{1,2}}):(?P<sec>[0-5]\d(?:\.\d+)?)\b)"
     rf"(?P<tail>\W{{0,2}}\w+)?",
     re.I,
 )
-LENGTHS = {
-    "for",
-    "within",
-    "lasts",
-    "lasting",
-    "of",
-    "than",
-    "in",
-    "over",
-    "takes",
-    "another",
-    "every",
-    "last",
-    "first",
-}
-AFTER = {
-    "later",
-    "before",
-    "after",
-    "long",
-    "of",
-    "ahead",
-    "earlier",
-    "to",
-    "prior",
-    "apart",
-    "gap",
-    "duration",
-    "clip",
-}
+LENGTH = re.compile(r"\b(for|within|last(s|ing)?|of|than|in|over|takes|another|every|first)\W?$", re.I)
+DECADE = re.compile(r"\b(his|her|their|the|mid|early|late|to|mid-)\W?$", re.I)
+AFTER = re.compile(r"(later|before|after|long|of|ahead|earlier|to|prior|apart|gap|duration|clip|[ap]m?)$", re.I)
 
 
 class Told(NamedTuple):
@@ -270,29 +234,26 @@ class Told(NamedTuple):
 @lru_cache(maxsize=1 << 16)
 def times(text: str) -> tuple[Told, ...]:
     """The points in time that a text names; lengths ("for 3 s", "2 seconds later") are none."""
-    return tuple(_times(text))
+    return tuple(_times(text)) if re.search(r"\d|sec", text) else ()
 
 
 def _times(text: str) -> Iterator[Told]:
     for m in TIME.finditer(text):
-        tail = (m["tail"] or "").strip(" -,.)(").casefold()
-        decade = (
-            m["b"] and re.fullmatch(r"\d0", m["b"]) and m["unit"] == "s" and (m["lead"] or "to") not in ("at", "@", "~")
-        )
-        if decade or tail in ("am", "pm", "a", "p"):
-            continue  # a man in his 40s, at 1:27 pm
-        if m["min"]:
+        tail, lead = (m["tail"] or "").strip(" -,.)("), text[max(0, m.start() - 12) : m.start()]
+        if m["a"]:
+            yield Told(_number(m["a"]), _number(m["a"]), m.start(), m.end("a"))
+        elif AFTER.match(tail) or LENGTH.search(lead) or (m["unit"] == "s" and DECADE.search(lead)):
+            continue  # how long, a man in his 40s, at 1:27 pm
+        elif m["min"]:
             at = int(m["min"]) * 60 + float(m["sec"])
             yield Told(at, at, m.start(), m.end("sec"))
-        elif m["a"]:
-            yield Told(_number(m["a"]), _number(m["a"]), m.start(), m.end("a"))
-        elif (m["lead"] or "").casefold() not in LENGTHS and tail not in AFTER:
+        else:
             low = _number(m["b"])
             yield Told(low, _number(m["c"]) if m["c"] else low, m.start("b"), m.end("unit"))
 
 
 def _number(word: str) -> float:
-    return float(NUMBERS.get(word.casefold(), -1)) if word[0].isalpha() else float(word)
+    return float(NUMBERS.split("|").index(word.casefold())) if word[0].isalpha() else float(word)
 
 
 # -- the texts of a value --------------------------------------------------------------------------------------------
@@ -310,20 +271,24 @@ def texts(schema: Json, value: Any, at: str = "", key: str = "", owner: Json | N
           span: tuple[float, float] | None = None) -> Iterator[Said]:  # fmt: skip
     """The free texts of a value: strings whose schema has neither enum nor pattern."""
     if isinstance(value, str):
-        if not {"enum", "pattern", "const"} & set(schema):
+        if "enum" not in schema and "pattern" not in schema and "const" not in schema:
             yield Said(at, value, key, owner or {}, span)
     elif isinstance(value, list):
+        inner = schema.get("items", {})
         for i, child in enumerate(value):
-            yield from texts(schema.get("items", {}), child, f"{at}/{i}", key, owner, span)
+            yield from texts(inner, child, f"{at}/{i}", key, owner, span)
     elif isinstance(value, dict):
         where = value.get("evidence") or value
-        if isinstance(where, dict) and "start_s" in where and "end_s" in where:
+        if isinstance(where, dict) and None not in (where.get("start_s"), where.get("end_s")):
             span = (where["start_s"], where["end_s"])
+        fields = schema.get("properties", {})
         for name, child in value.items():
-            yield from texts(schema.get("properties", {}).get(name, {}), child, f"{at}/{name}", name, value, span)
+            if isinstance(child, (str, list, dict)):
+                yield from texts(fields.get(name, {}), child, f"{at}/{name}", name, value, span)
 
 
 def objects(value: Any, at: str = "") -> Iterator[tuple[str, Json]]:
+    """The objects in a value with their pointers, the whole first."""
     if isinstance(value, dict):
         yield at, value
     pairs: Any = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
@@ -383,6 +348,7 @@ class Finding(NamedTuple):
 
 
 def sentence(text: str, m: Mark | Told) -> str:
+    """The sentence, or half of it up to a semicolon, around a mark or a time."""
     left = max(text.rfind(". ", 0, m.start), text.rfind("; ", 0, m.start), text.rfind("\n", 0, m.start)) + 1
     ends = [e for e in (text.find(". ", m.end), text.find("; ", m.end)) if e >= 0]
     return text[left : min(ends, default=len(text))]
@@ -390,25 +356,17 @@ def sentence(text: str, m: Mark | Told) -> str:
 
 def class_clash(r: Reading, text: str, cls: str | None, *, early: bool = False) -> tuple[Mark, str] | None:
     """The mark that says another class than `cls`, and what it says; `early`: the text is not about the whole clip."""
-    quiet = [m for m in r.normal if not early and not EARLY.search(sentence(text, m).casefold())]
-    spared = [m for m in r.spared if not early and not EARLY.search(sentence(text, m).casefold())]
-    calm = [m for m in r.quiet if not early]
-    claims = [
-        ("a collision", r.contact),
-        ("a near-collision", r.near),
-        ("no contact", spared),
-        ("normal driving", quiet),
-    ]
-    wrong: dict[Any, list[str]] = {
-        "collision": [] if r.contact else ["no contact", "normal driving"] + ["a near-collision"] * (not early),
-        "near_collision": ["a collision"] + ["normal driving"] * (not r.near and not r.spared),
-        "normal": ["a collision", "a near-collision"],
-        None: ["a collision", "a near-collision", "normal driving"],
+    whole = [m for m in (*r.spared, *r.normal) if not early and not EARLY.search(sentence(text, m).casefold())]
+    calm = [m for m in whole if m in r.normal]
+    wrong: dict[Any, list[tuple[str, Sequence[Mark]]]] = {
+        "collision": [("a near-collision", () if early else r.near), ("that there is no contact", whole)],
+        "near_collision": [("a collision", r.contact), ("normal driving", () if r.near or r.spared else calm)],
+        "normal": [("a collision", r.contact), ("a near-collision", r.near)],
+        None: [("a collision", r.contact), ("a near-collision", r.near), ("normal driving", calm)],
     }
-    for what, said in claims:
-        if said and what in wrong.get(cls, ()):
-            return said[0], what
-    return (calm[0], "no evasive manoeuvre") if calm and cls == "near_collision" and not r.near else None
+    wrong["near_collision"].append(("that nobody had to evade", () if early or r.near else r.quiet))
+    clashes = [(said[0], what) for what, said in wrong.get(cls, ()) if said]
+    return clashes[0] if clashes and not (cls == "collision" and r.contact) else None
 
 
 def attribute_clash(r: Reading, context: Context) -> tuple[Mark, str, str] | None:

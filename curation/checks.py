@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 from curation.check_form import form
@@ -31,6 +32,8 @@ from curation.check_text import (
 from curation.types import Json
 
 ONLY = re.compile(r"\bnot (just|merely|only|simply) (a |an )?$")
+PASSIVE = re.compile(r"\b(is|was|are|were|be|been|being|gets?|got|getting)\s+(\w+\s+){0,2}$", re.I)
+BEING = re.compile(r"\b(being|getting)\s+(\w+\s+)?$", re.I)
 SLACK_S, FAR_S, HOLE_S = 0.25, 1.0, 0.5  # beyond the clip's end; from the labelled time; between segments
 
 Rule = Callable[[Any, Context], Iterator[Finding]]
@@ -54,22 +57,27 @@ def spans(value: Any, context: Context) -> Iterator[Finding]:
         for key, t in node.items():
             if key.endswith("_s") and isinstance(t, (int, float)) and end and not 0 <= t <= end + SLACK_S:
                 yield Finding("time_outside", f"{at}/{key}", f"{t} s, but the clip ends at {end:.2f} s")
-        if "start_s" in node and "end_s" in node and node["end_s"] < node["start_s"]:
-            yield Finding("time_reversed", at, f"ends at {node['end_s']} s, before its start {node['start_s']} s")
+        start, stop = node.get("start_s"), node.get("end_s")
+        if start is not None and stop is not None and stop < start:
+            yield Finding("time_reversed", at, f"ends at {stop} s, before its start at {start} s")
         for key, parts in node.items():
-            if isinstance(parts, list) and parts and all(isinstance(p, dict) and "start_s" in p for p in parts):
+            if _listed(parts) and all("start_s" in p and "end_s" in p for p in parts):
                 yield from _segments(f"{at}/{key}", parts, end)
+
+
+def _listed(parts: Any) -> bool:
+    return isinstance(parts, list) and bool(parts) and all(isinstance(p, dict) for p in parts)
 
 
 def _segments(at: str, parts: list[Json], end: float) -> Iterator[Finding]:
     here = 0.0
     for i, part in enumerate(parts):
-        start = part["start_s"]
+        start = part["start_s"] or 0.0
         if start < here - 0.1:
             yield Finding("overlap", f"{at}/{i}", f"starts at {start} s, but the one before ends at {here} s")
         elif start > here + HOLE_S:
             yield Finding("hole", f"{at}/{i}", f"nothing is told from {here} s to {start} s")
-        here = max(here, float(part.get("end_s") or start))
+        here = max(here, float(part["end_s"] or start))
     if end and here < end - HOLE_S:
         yield Finding("hole", f"{at}/{len(parts) - 1}", f"nothing is told from {here} s to {end:.2f} s, the end")
 
@@ -78,28 +86,22 @@ def steps(value: Any, context: Context) -> Iterator[Finding]:
     """Steps stand in the schema's order of kinds, none missing, none before all it follows from; ids are unique."""
     for at, node in context.nodes:
         for key, parts in node.items():
-            if not (isinstance(parts, list) and parts and all(isinstance(p, dict) for p in parts)):
+            if not _listed(parts):
                 continue
             seen: set[str] = set()
             for i, part in enumerate(parts):
                 if part.get("id") in seen:
                     yield Finding("id_twice", f"{at}/{key}/{i}/id", f"'{part['id']}' is the id of another, too")
                 seen |= {part["id"]} if "id" in part else set()
-            if not all("step" in p for p in parts):
-                continue
-            kinds = context.pack.schema["properties"][key]["items"]["properties"]["step"].get("enum", [])
-            for i in range(1, len(parts)):
-                was, now = parts[i - 1]["step"], parts[i]["step"]
+            shape = context.pack.schema["properties"].get(key, {}).get("items", {}).get("properties", {})
+            kinds = shape.get("step", {}).get("enum", [])
+            taken = [p["step"] for p in parts if p.get("step") in kinds]
+            for i, (was, now) in enumerate(pairwise(taken), 1):
                 if kinds.index(now) < kinds.index(was):
                     yield Finding("step_order", f"{at}/{key}/{i}", f"'{now}' comes after '{was}'")
             for kind in kinds:
-                if kind not in {p["step"] for p in parts}:
+                if kind not in taken:
                     yield Finding("step_missing", f"{at}/{key}", f"no step '{kind}'")
-            ends = [float((p.get("evidence") or {}).get("end_s", 0)) for p in parts]
-            if ends[-1] < ends[0] - HOLE_S:
-                yield Finding(
-                    "step_order", f"{at}/{key}", "the last step rests on seconds before the first's", "warning"
-                )
 
 
 def told_time(value: Any, context: Context) -> Iterator[Finding]:
@@ -109,9 +111,8 @@ def told_time(value: Any, context: Context) -> Iterator[Finding]:
         told = times(s.text)
         for t in told:
             if end and t.high > end + HOLE_S:
-                yield Finding(
-                    "time_outside", s.pointer, f"'{s.text[t.start : t.end]}', but the clip ends at {end:.2f} s"
-                )
+                note = f"'{s.text[t.start : t.end]}', but the clip ends at {end:.2f} s"
+                yield Finding("time_outside", s.pointer, note)
         r = read(context.lex, s.text)
         basis = event.get("time_basis") != "onset"
         happens = [*r.contact, *r.near, *(m for m in r.marks if m.kind == "peak")] if basis else []
@@ -148,12 +149,8 @@ def told_class(value: Any, context: Context) -> Iterator[Finding]:
         early = before or s.owner.get("step") in ("perceive", "relate")
         clash = class_clash(read(context.lex, s.text), s.text, context.cls, early=early)
         if clash:
-            rule, but = (
-                ("told_class", f"the event is {context.cls}")
-                if context.cls
-                else ("class_unresolved", "no class is resolved")
-            )
-            yield Finding(rule, s.pointer, f"'{clash[0].text}' says {clash[1]}, but {but}")
+            rule = "told_class" if context.cls else "class_unresolved"
+            yield Finding(rule, s.pointer, f"'{clash[0].text}' says {clash[1]}, but the event is {context.cls}")
 
 
 def fields(value: Any, context: Context) -> Iterator[Finding]:
@@ -161,20 +158,15 @@ def fields(value: Any, context: Context) -> Iterator[Finding]:
     for at, node in context.nodes:
         for key, said in node.items():
             name = "class" if key == "conclusion" else key
-            if (
-                name not in ("class", "ego_role", "partner")
-                or not isinstance(said, str)
-                or context.pack.name == "event"
-            ):
+            if name not in ("class", "ego_role", "partner") or said not in context.pack.ontology[name]["enum"]:
                 continue
             holds = (context.event or {}).get(name)
             if holds is None and name == "class":
                 yield Finding("class_unresolved", f"{at}/{key}", f"says {said}, but no class is resolved")
-            elif holds is not None and said != holds:
+            elif None not in (said, holds) and said != holds:
                 yield Finding("field", f"{at}/{key}", f"says {said}, but the event is {holds}")
-            steps_ = node.get("steps")
-            if key == "conclusion" and isinstance(steps_, list) and steps_ and isinstance(steps_[-1].get("text"), str):
-                text = steps_[-1]["text"]
+            text = node["steps"][-1].get("text") if key == "conclusion" and _listed(node.get("steps")) else None
+            if isinstance(text, str):
                 clash = class_clash(read(context.lex, text), text, said)
                 if clash:
                     note = f"the last step says {clash[1]} ('{clash[0].text}'), the conclusion {said}"
@@ -210,28 +202,17 @@ def told_who(value: Any, context: Context) -> Iterator[Finding]:
 
 def _role(text: str, near: list[Mark], m: Mark) -> str | None:
     """striking or struck, where the sentence says so plainly: the subject and the object of a mark of contact."""
-    if (
-        (NOUN.match(m.text) and not text[m.end :].startswith(" into"))
-        or m.kind == "near"
-        or m.text.startswith(("touch", "escap"))
-    ):
+    noun = NOUN.match(m.text) and not text[m.end :].startswith(" into")
+    if noun or m.kind == "near" or any(x.kind == "watch" for x in near) or m.text.startswith(("touch", "escap")):
         return None
     actors = [x for x in near if x.kind == "ego" or any(n == "partner" for n, _ in x.names)]
     left = [x for x in actors if x.end <= m.start]
     right = [x for x in actors if x.start >= m.end and gap(text, m, x) <= 6 and x.clause == m.clause]
-    passive = re.search(
-        r"\b(is|was|are|were|be|been|being|gets?|got|getting)\s+(\w+\s+){0,2}$", text[: m.start].casefold()
-    )
-    if passive and m.text.endswith("ing"):
-        passive = re.search(r"\b(being|getting)\s+(\w+\s+)?$", text[: m.start].casefold())
-    if passive:
+    does, undergoes = bool(left) and left[-1].kind == "ego", bool(right) and right[0].kind == "ego"
+    if (PASSIVE if not m.text.endswith("ing") else BEING).search(text[: m.start]):
         by = text[m.end :].casefold().lstrip().startswith("by ")
-        if left and left[-1].kind == "ego":
-            return "struck"
-        return "striking" if by and right and right[0].kind == "ego" else None
-    if left and left[-1].kind == "ego" and not (right and right[0].kind == "ego"):
-        return "striking"
-    return "struck" if right and right[0].kind == "ego" and not (left and left[-1].kind == "ego") else None
+        return "struck" if does else "striking" if by and undergoes else None
+    return None if does == undergoes else "striking" if does else "struck"
 
 
 def told_attribute(value: Any, context: Context) -> Iterator[Finding]:
@@ -274,12 +255,8 @@ def media(value: Any, context: Context) -> Iterator[Finding]:
     shares["duplicate frames"] = seen.get("duplicate_frames", 0)
     for what, share in shares.items():
         if share > 0.25:
-            yield Finding(
-                f"media_{what.split()[0]}",
-                "",
-                f"{share:.0%} of the clip: {what}",
-                "error" if share > 0.6 else "warning",
-            )
+            severity = "error" if share > 0.6 else "warning"
+            yield Finding(f"media_{what.split()[0]}", "", f"{share:.0%} of the clip: {what}", severity)
 
 
 RULES: tuple[Rule, ...] = (

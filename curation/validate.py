@@ -80,7 +80,7 @@ def probe(pack: TaskPack, drafts: list[Draft], events: dict[str, Label], groups:
 
 
 def question_sides(pack: TaskPack, draft: Draft) -> list[str]:
-    """What a draft asks, one text an item: the question with its options, in an order that says nothing of the answer."""
+    """What a draft asks, one text an item: the question with its options in sorted order."""
     asked = [i for _, i in items(pack, draft.value) if isinstance(i.get("question"), str)]
     return [" | ".join([i["question"], *sorted(i.get("options") or ())]) for i in asked]
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import copy
 import json
 import random
-from collections import Counter, defaultdict
+import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation import draft, tasks
-from curation.check_text import Context, Finding
+from curation.check_text import Context, Finding, objects, texts
 from curation.checks import RULES, check_record
 from curation.deal import deal
 from curation.types import Clip, Json
@@ -69,11 +70,14 @@ def caption(text: str, scene: str = "hit") -> Json:
 def description(name: str, **more: Any) -> Json:
     cuts = {"hit": [0, 2.1, 3.4, 6], "close": [0, 1.0, 2.5, 6], "quiet": [0, 6]}[name]
     said = {
-        "hit": ["A silver saloon waits at the lights.", "It pulls off, then stops again.", "After the bang both stand still."],
-        "close": ["A lorry keeps to the next lane.", "It drifts over the line.", "It drops back, and the gap opens again."],
+        "hit": ["A silver saloon waits at the lights.", "It pulls off, then stops again.",
+        "After the bang both stand still."],
+        "close": ["A lorry keeps to the next lane.", "It drifts over the line.",
+        "It drops back, and the gap opens again."],
         "quiet": ["Hedges pass on both sides; nobody else is about."],
     }[name]  # fmt: skip
-    focus = {"hit": "The ego vehicle runs into the car's tail at 3.4 s.", "close": "The truck all but hits our flank at 2.5 s.",
+    focus = {"hit": "The ego vehicle runs into the car's tail at 3.4 s.",
+        "close": "The truck all but hits our flank at 2.5 s.",
              "quiet": "Nothing of note happens."}[name]  # fmt: skip
     segments = [{"start_s": a, "end_s": b, "text": t} for a, b, t in zip(cuts, cuts[1:], said, strict=False)]
     return {"scene": "Seen through a windscreen.", "segments": segments, "event": focus,
@@ -86,7 +90,8 @@ def cot(name: str, **texts: str) -> Json:
                 "The bonnet meets metal: contact, hence a collision."],
         "close": ["A truck runs beside us.", "It drifts towards our lane.", "If it goes on it will strike us.",
                   "We steer away and nothing touches, so this is a near-collision."],
-        "quiet": ["Fields and a bend.", "Nobody is near.", "It will go on like this.", "No conflict, so the class is normal."],
+        "quiet": ["Fields and a bend.", "Nobody is near.", "It will go on like this.",
+        "No conflict, so the class is normal."],
     }[name]  # fmt: skip
     spans = {"hit": [(0, 2.1), (2.1, 3.4), (2.1, 3.4), (3.4, 6)], "close": [(0, 1), (1, 2.5), (1, 2.5), (1, 6)],
              "quiet": [(0, 6)] * 4}[name]  # fmt: skip
@@ -105,8 +110,8 @@ def question(**more: Any) -> Json:
 
 # -- clean -----------------------------------------------------------------------------------------------------------
 CLEAN = [
-    ("hit", "Wet tarmac mirrors the street lamps; at 3.4 s the ego car bumps the sedan that has stopped in front of it."),
-    ("hit", "It is pouring, and at a junction downtown the dashcam car fails to stop in time and rear-ends the car ahead."),
+    ("hit", "Wet tarmac mirrors the street lamps; at 3.4 s the ego car bumps the sedan standing in front of it."),
+    ("hit", "It pours; at a junction downtown the dashcam car fails to stop in time and rear-ends the car ahead."),
     ("hit", "The driver narrowly misses a cyclist, but then crashes into a parked car."),
     ("hit", "No evasive action is taken. The ego vehicle ploughs into the back of a taxi."),
     ("hit", "At first traffic is calm and there is no conflict; around 3.5 s we strike the hatchback."),
@@ -132,7 +137,7 @@ CLEAN = [
     ("close", "No collision occurs, though the truck leaves its lane and forces the ego vehicle to swerve."),
     ("dodge", "The driver stamps on the brake and stops just short of the woman who steps off the kerb."),
     ("dodge", "A pedestrian hurries over the street in the rain; the ego vehicle swerves and avoids hitting her."),
-    ("dodge", "Had the driver not reacted, the ego vehicle would have run the man over; as it is, he is missed by a whisker."),
+    ("dodge", "Had the driver not reacted, we would have run the man over; as it is, he is missed by a whisker."),
     ("dodge", "It was a near miss rather than a collision with the pedestrian, at roughly 3.5 s."),
     ("dodge", "A person runs into the road from between parked cars. The ego vehicle brakes and nothing touches."),
     ("quiet", "Evening drive through the countryside under clouds; nothing happens."),
@@ -141,7 +146,7 @@ CLEAN = [
     ("quiet", "A tractor comes the other way; both keep to their side, and neither hits the other."),
     ("quiet", "The road is clear of traffic. The driver avoids a pothole and carries on without incident."),
     ("quiet", "A dark car with bright headlights passes. There was no accident, and nobody had to swerve."),
-    ("quiet", "Rather than rain there are only clouds. If anyone had braked it might have become risky, but nobody did."),
+    ("quiet", "Rather than rain there are only clouds. Had anyone braked it might have become risky; nobody did."),
     ("quiet", "After the turn the vehicle runs straight into the village, past a speed bump and a crash barrier."),
     ("dark", "Bright daylight on a motorway; traffic flows and the gaps are wide."),
     ("dark", "The vehicle keeps its lane behind a white van."),
@@ -164,19 +169,26 @@ def test_clean_descriptions_steps_and_questions_have_no_finding() -> None:
 
 
 @pytest.mark.parametrize("name,item", [
-    ("hit", {"question": "Does the ego vehicle touch anything?", "options": ["no", "yes"], "answer": "yes", "kind": "yes_no"}),
+    ("hit", {"question": "Does the ego vehicle touch anything?", "options": ["no", "yes"], "answer": "yes",
+        "kind": "yes_no"}),
     ("close", {"question": "Is there physical contact?", "options": ["no", "yes"], "answer": "no", "kind": "yes_no"}),
     ("hit", {"question": "Is it dry outside?", "options": ["no", "yes"], "answer": "no", "kind": "yes_no"}),
     ("close", {"question": "Does it snow or rain?", "options": ["no", "yes"], "answer": "no", "kind": "yes_no"}),
-    ("hit", {"question": "What falls from the sky, if anything?", "options": ["rain", "snow", "nothing"], "answer": "rain"}),
-    ("hit", {"question": "When do they meet, if at all?", "options": ["around 1 s", "around 3 s", "never"], "answer": "around 3 s",
+    ("hit", {"question": "What falls from the sky, if anything?", "options": ["rain", "snow", "nothing"],
+        "answer": "rain"}),
+    ("hit", {"question": "When do they meet, if at all?", "options": ["around 1 s", "around 3 s", "never"],
+        "answer": "around 3 s",
              "kind": "temporal"}),
-    ("quiet", {"question": "When does anything risky happen, if it does?", "options": ["first half", "second half", "at no time"],
+    ("quiet", {"question": "When does anything risky happen, if it does?", "options": ["first half", "second half",
+        "at no time"],
                "answer": "at no time", "kind": "temporal"}),
-    ("hit", {"question": "Would braking earlier have prevented contact?", "options": ["no", "yes"], "answer": "yes", "kind": "yes_no"}),
+    ("hit", {"question": "Would braking earlier have prevented contact?", "options": ["no", "yes"], "answer": "yes",
+        "kind": "yes_no"}),
     ("close", {"question": "What if nobody had reacted?", "options": ["a crash", "nothing"], "answer": "a crash"}),
-    ("hit", {"question": "What stands on the right?", "options": ["a red car", "a red van", "red signs"], "answer": "a red van"}),
-    ("hit", {"question": "Sum up the clip.", "options": [], "answer": "In the rain we bump into a car.", "kind": "open"}),
+    ("hit", {"question": "What stands on the right?", "options": ["a red car", "a red van", "red signs"],
+        "answer": "a red van"}),
+    ("hit", {"question": "Sum up the clip.", "options": [], "answer": "In the rain we bump into a car.",
+        "kind": "open"}),
 ])  # fmt: skip
 def test_clean_questions(name: str, item: Json) -> None:
     assert SCENES[name].check("vqa", question(**item)) == []
@@ -221,6 +233,50 @@ def test_what_the_template_author_writes_is_clean() -> None:
 
 
 # -- planted faults ----------------------------------------------------------------------------------------------------
+def test_faulty_media_are_told_by_their_share() -> None:
+    def found(**measures: float) -> dict[str, str]:
+        scene = SCENES["quiet"]._replace(clip=clip(measures=measures))
+        return {f.rule: f.severity for f in scene.check("caption", caption("Fields.", "quiet"))}
+
+    assert found(black_s=0.5, frozen_s=1.0, duplicate_frames=0.1) == {}
+    assert found(black_s=5.5, frozen_s=2.0) == {"media_black": "error", "media_frozen": "warning"}
+    assert found(duplicate_frames=0.9) == {"media_duplicate": "error"}
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda r: r.__name__)
+def test_every_rule_says_what_it_is_for_and_is_needed(rule: Any) -> None:
+    assert len(rule.__doc__) > 30
+    if rule.__name__ != "media":
+        planted = (p for some in PLANTED.values() for p in some)
+        contexts = (
+            (value, Context(PACKS[task], scene.clip, scene.event, scene.attributes, {},
+                            tuple(texts(PACKS[task].schema, value)), tuple(objects(value))))
+            for name, task, value in planted for scene in [SCENES[name]]
+        )  # fmt: skip
+        assert any(list(rule(value, context)) for value, context in contexts)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.one_of(st.sampled_from(
+    re.findall(r"\S+", "no not a hits almost avoids would if van we at 3.4 s 99:99 rain . , near-miss ß İ {x} <b>")),
+    st.text(max_size=4)),
+    min_size=1, max_size=30), st.sampled_from(sorted(SCENES)))  # fmt: skip
+def test_any_text_can_be_read(words: list[str], name: str) -> None:
+    text = " ".join(words) or "x"
+    for f in SCENES[name].check("caption", caption(text[:900], name)):
+        assert tasks.at_pointer(caption(text[:900], name), f.pointer) and f.severity in ("error", "warning")
+
+
+def test_another_ontology_without_cues_is_held_against_structure_only(tmp_path: Path) -> None:
+    bare = replace(PACKS["caption"], ontology={k: {**v} for k, v in PACKS["caption"].ontology.items() if k != "cues"})
+    for node in bare.ontology.values():
+        node.pop("x-together", None)
+    scene = SCENES["hit"]
+    value = caption("Nothing happens; it snows. TODO at 9.5 s")
+    found = check_record(value, Context(bare, scene.clip, scene.event, scene.attributes, {}))
+    assert {f.rule for f in found} == {"placeholder", "time_outside"}
+
+
 Planted = tuple[str, str, Any]  # scene, task, value
 
 
@@ -262,124 +318,196 @@ def plant() -> dict[str, list[Planted]]:
     """Planted faults by kind."""
     kinds: dict[str, Iterator[Planted] | list[Planted]] = {
         "collision told as near": [*told(
-            "hit", "The ego vehicle stops with inches to spare behind the car, a near-miss.", "Luckily the two cars do not touch.",
+            "hit", "The ego vehicle stops with inches to spare behind the car, a near-miss.",
+            "Luckily the two cars do not touch.",
             "A last-second swerve averts the crash.", "The dashcam driver narrowly avoids rear-ending the sedan.",
             "The car ahead is missed by a hair.", "They come close to colliding but no contact is made.",
             "The ego vehicle brakes in time and there is no impact.", "It was a close call with a car.",
             "Both vehicles escape without a collision."),
-            *decided("hit", "Nothing touches, so this is a near-collision.", "The vehicles avoid each other at the last moment: near collision.")],
+            *decided("hit", "Nothing touches, so this is a near-collision.",
+                "The vehicles avoid each other at the last moment: near collision.")],
         "collision told as normal": [*told(
-            "hit", "The trip is entirely uneventful.", "Nothing unusual occurs during the drive.", "The ego vehicle drives on without any incident.",
+            "hit", "The trip is entirely uneventful.", "Nothing unusual occurs during the drive.",
+            "The ego vehicle drives on without any incident.",
             "Routine driving with no conflict at all.", "There are no hazards and no accident in this clip."),
             *decided("hit", "No conflict partner, hence ordinary driving.", "The verdict is normal driving.")],
         "near told as collision": [*told(
-            "close", "The truck slams into the ego vehicle.", "A lorry rams our car at 2.5 s.", "The truck's trailer scrapes along the ego vehicle.",
-            "There is a violent crash with a truck.", "The truck fails to yield and strikes the ego car.", "Ego vehicle is T-boned by a lorry.",
-            "The lorry sideswipes us.", "We get rear-ended by a truck.", "The swerve comes too late to avoid the impact with the truck."),
-            *decided("close", "The truck makes contact with us, thus a collision.", "Metal crunches as it hits us; that is a crash.")],
+            "close", "The truck slams into the ego vehicle.", "A lorry rams our car at 2.5 s.",
+            "The truck's trailer scrapes along the ego vehicle.",
+            "There is a violent crash with a truck.", "The truck fails to yield and strikes the ego car.",
+            "Ego vehicle is T-boned by a lorry.",
+            "The lorry sideswipes us.", "We get rear-ended by a truck.",
+            "The swerve comes too late to avoid the impact with the truck."),
+            *decided("close", "The truck makes contact with us, thus a collision.",
+                "Metal crunches as it hits us; that is a crash.")],
         "near told as normal": [*told(
-            "close", "Everyday driving, nothing unusual.", "No conflict with the truck arises.", "An uneventful stretch of motorway.",
+            "close", "Everyday driving, nothing unusual.", "No conflict with the truck arises.",
+            "An uneventful stretch of motorway.",
             "The journey passes without incident."),
-            *decided("close", "No evasive manoeuvre was necessary, so it is normal.", "There is no danger: this is normal driving.")],
+            *decided("close", "No evasive manoeuvre was necessary, so it is normal.",
+                "There is no danger: this is normal driving.")],
         "normal told as event": [*told(
-            "quiet", "The ego vehicle crashes into a tree.", "A tractor nearly hits the ego car.", "We collide with a deer on the bend.",
-            "The ego vehicle is struck from behind.", "A fender bender happens at low speed.", "There is a near miss with an oncoming car.",
+            "quiet", "The ego vehicle crashes into a tree.", "A tractor nearly hits the ego car.",
+            "We collide with a deer on the bend.",
+            "The ego vehicle is struck from behind.", "A fender bender happens at low speed.",
+            "There is a near miss with an oncoming car.",
             "The car runs over a dog.", "The van only just misses us.", "An accident occurs in the curve."),
-            *decided("quiet", "They touch, so the class is collision.", "A car is avoided at the last second, which is a near-collision.",
+            *decided("quiet", "They touch, so the class is collision.",
+                "A car is avoided at the last second, which is a near-collision.",
                      "A crash happens in the end.")],
         "wrong conclusion": [
-            *changed("hit", cot, "cot", lambda v: v.update(conclusion="near_collision"), lambda v: v.update(conclusion="normal")),
-            *changed("close", cot, "cot", lambda v: v.update(conclusion="collision"), lambda v: v.update(conclusion="normal")),
+            *changed("hit", cot, "cot", lambda v: v.update(conclusion="near_collision"),
+                lambda v: v.update(conclusion="normal")),
+            *changed("close", cot, "cot", lambda v: v.update(conclusion="collision"),
+                lambda v: v.update(conclusion="normal")),
             *changed("quiet", cot, "cot", lambda v: v.update(conclusion="collision"))],
         "class where none is resolved": [
-            *((s, t, v) for s, t, v in told("dark", "A crash.", "There is no collision.", "The clip ends in a near miss.", "An uneventful drive.")),
+            *((s, t, v) for s, t, v in told("dark", "A crash.", "There is no collision.",
+                "The clip ends in a near miss.", "An uneventful drive.")),
             ("dark", "cot", cot("quiet"))],
         "wrong role": told(
-            "hit", "The ego vehicle is rear-ended by a car.", "A car crashes into the back of the ego vehicle at 3.4 s.", "A sedan rams us from behind.",
-            "A taxi hits the camera car.", "The ego vehicle merely witnesses a collision of two cars.", "Our car was struck by a hatchback."),
+            "hit", "The ego vehicle is rear-ended by a car.",
+            "A car crashes into the back of the ego vehicle at 3.4 s.", "A sedan rams us from behind.",
+            "A taxi hits the camera car.", "The ego vehicle merely witnesses a collision of two cars.",
+            "Our car was struck by a hatchback."),
         "wrong role, struck": told(
-            "struck", "The ego vehicle runs into a cyclist.", "We hit the bicycle at 2.6 s.", "A cyclist is knocked over by the ego vehicle.",
+            "struck", "The ego vehicle runs into a cyclist.", "We hit the bicycle at 2.6 s.",
+            "A cyclist is knocked over by the ego vehicle.",
             "The dashcam vehicle ploughs into a bike.", "The ego car is a bystander as a cyclist crashes."),
         "wrong partner": [*told(
-            "hit", "The ego vehicle hits a pedestrian.", "We rear-end a bus at the lights.", "The ego car crashes into a motorcyclist.",
-            "There is a collision with a deer.", "The ego vehicle strikes a lamp pole.", "A dog is run over by the ego vehicle.",
-            "The ego vehicle ploughs into a lorry."), *told("close", "A cyclist almost hits the ego vehicle.", "A near miss with a bus.",
+            "hit", "The ego vehicle hits a pedestrian.", "We rear-end a bus at the lights.",
+            "The ego car crashes into a motorcyclist.",
+            "There is a collision with a deer.", "The ego vehicle strikes a lamp pole.",
+            "A dog is run over by the ego vehicle.",
+            "The ego vehicle ploughs into a lorry."), *told("close", "A cyclist almost hits the ego vehicle.",
+            "A near miss with a bus.",
             "A motorbike narrowly misses us.")],
         "wrong weather": [*told(
-            "hit", "The sun shines from a blue sky.", "It is a sunny scene.", "Snow covers the street and more is falling: it is snowing.", "A dry night without a drop of rain.",
-            "It isn't raining.", "There's no rain at all.", "Thick fog hangs between the houses.", "The weather is clear.", "Dry streets in town."),
+            "hit", "The sun shines from a blue sky.", "It is a sunny scene.",
+            "Snow covers the street and more is falling: it is snowing.", "A dry night without a drop of rain.",
+            "It isn't raining.", "There's no rain at all.", "Thick fog hangs between the houses.",
+            "The weather is clear.", "Dry streets in town."),
             *told("quiet", "It is raining heavily.", "Snowy weather.", "A foggy drive.", "Drizzle wets the glass.")],
         "wrong light": [*told(
-            "hit", "The clip was filmed in broad daylight.", "It is daytime.", "A bright sunny noon scene in daylight.", "Filmed at sunset.", "At dawn the streets are empty."),
-            *told("close", "The drive takes place at night.", "It is dark outside, a night-time drive.", "In the darkness the motorway is empty.")],
+            "hit", "The clip was filmed in broad daylight.", "It is daytime.",
+            "A bright sunny noon scene in daylight.", "Filmed at sunset.", "At dawn the streets are empty."),
+            *told("close", "The drive takes place at night.", "It is dark outside, a night-time drive.",
+                "In the darkness the motorway is empty.")],
         "wrong road": [*told(
-            "hit", "On a motorway the traffic stops.", "We are on a quiet country road.", "A rural lane between fields.", "An expressway with three lanes."),
-            *told("quiet", "The drive is along a busy city street.", "A freeway at speed.", "In a tunnel under the downtown area.", "Inside a parking garage.")],
+            "hit", "On a motorway the traffic stops.", "We are on a quiet country road.",
+            "A rural lane between fields.", "An expressway with three lanes."),
+            *told("quiet", "The drive is along a busy city street.", "A freeway at speed.",
+                "In a tunnel under the downtown area.", "Inside a parking garage.")],
         "wrong time in a text": [*told(
-            "hit", "The ego vehicle hits the car at 5.3 s.", "Impact occurs around 1.2 seconds.", "At second 1 the cars collide.", "Contact at 0:05.",
-            "Roughly one second in, no: at 5.0 s, the bumper strikes the sedan.", "The collision takes place at t=0.8 s."),
-            *told("close", "At 4.8 s the gap is smallest.", "The truck nearly hits us at 5 s.", "The hazard becomes visible at 3.9 s.")],
+            "hit", "The ego vehicle hits the car at 5.3 s.", "Impact occurs around 1.2 seconds.",
+            "At second 1 the cars collide.", "Contact at 0:05.",
+            "Roughly one second in, no: at 5.0 s, the bumper strikes the sedan.",
+            "The collision takes place at t=0.8 s."),
+            *told("close", "At 4.8 s the gap is smallest.", "The truck nearly hits us at 5 s.",
+                "The hazard becomes visible at 3.9 s.")],
         "wrong time as an answer": asked(
-            "hit", {"question": "When is the peak of it, if any?", "options": ["at 1 s", "at 3.4 s", "never"], "answer": "at 1 s", "kind": "temporal"},
-            {"question": "In which part does contact come, if any?", "options": ["first third", "last third", "at no time"], "answer": "at no time"},
-            {"question": "When does something happen, if so?", "options": ["in the first quarter", "in the third quarter"], "answer": "in the first quarter"},
-            {"question": "Where does a conflict first show, if any?", "options": ["0 to 1 s", "2 to 3 s", "5 to 6 s"], "answer": "5 to 6 s", "kind": "temporal"}),
-        "time outside the clip": [*told("hit", "The car stops at 7.5 s.", "At 0:12 the lights change.", "From 9 to 11 seconds nothing moves."),
+            "hit", {"question": "When is the peak of it, if any?", "options": ["at 1 s", "at 3.4 s", "never"],
+            "answer": "at 1 s", "kind": "temporal"},
+            {"question": "In which part does contact come, if any?", "options": ["first third", "last third",
+            "at no time"], "answer": "at no time"},
+            {"question": "When does something happen, if so?", "options": ["in the first quarter",
+            "in the third quarter"], "answer": "in the first quarter"},
+            {"question": "Where does a conflict first show, if any?", "options": ["0 to 1 s", "2 to 3 s", "5 to 6 s"],
+            "answer": "5 to 6 s", "kind": "temporal"}),
+        "time outside the clip": [*told("hit", "The car stops at 7.5 s.", "At 0:12 the lights change.",
+        "From 9 to 11 seconds nothing moves."),
             *changed("hit", cot, "cot", lambda v: v["steps"][3]["evidence"].update(end_s=9.0)),
             *changed("hit", description, "description", lambda v: v["segments"][2].update(end_s=6.8))],
-        "reversed span": [*changed("hit", cot, "cot", lambda v: v["steps"][1].update(evidence={"start_s": 3.0, "end_s": 1.0})),
+        "reversed span": [*changed("hit", cot, "cot", lambda v: v["steps"][1].update(evidence={"start_s": 3.0,
+        "end_s": 1.0})),
             *asked("hit", {"evidence": {"start_s": 4.5, "end_s": 4.0}})],
-        "segments overlap": [*segments((0, 3), (2, 6)), *segments((0, 4), (0, 6)), *segments((0, 2.5), (2.0, 6.0)), *segments((3, 6), (0, 3))],
-        "segments leave a hole": [*segments((0, 2), (3.5, 6)), *segments((1.2, 6)), *segments((0, 4.1)), *segments((0, 2), (2, 3), (3.8, 6))],
-        "steps out of order": changed("hit", cot, "cot", lambda v: v["steps"].reverse(), lambda v: v["steps"].insert(0, {**v["steps"].pop(), "id": "z"}),
-            lambda v: v["steps"].insert(2, v["steps"].pop(1)) , lambda v: v["steps"].append({**v["steps"][0], "id": "s9"})),
-        "step missing": changed("hit", cot, "cot", lambda v: v["steps"][1].update(step="perceive"), lambda v: v["steps"][3].update(step="predict")),
-        "last step unlike the conclusion": [*changed("hit", cot, "cot", lambda v: v["steps"][3].update(text="This is normal driving.")),
-            *changed("close", cot, "cot", lambda v: v["steps"][3].update(text="The truck crashes into us, a collision."))],
+        "segments overlap": [*segments((0, 3), (2, 6)), *segments((0, 4), (0, 6)), *segments((0, 2.5), (2.0, 6.0)),
+        *segments((3, 6), (0, 3))],
+        "segments leave a hole": [*segments((0, 2), (3.5, 6)), *segments((1.2, 6)), *segments((0, 4.1)), *segments((0,
+        2), (2, 3), (3.8, 6))],
+        "steps out of order": changed("hit", cot, "cot", lambda v: v["steps"].reverse(),
+        lambda v: v["steps"].insert(0, {**v["steps"].pop(), "id": "z"}),
+            lambda v: v["steps"].insert(2, v["steps"].pop(1)) , lambda v: v["steps"].append({**v["steps"][0],
+            "id": "s9"})),
+        "step missing": changed("hit", cot, "cot", lambda v: v["steps"][1].update(step="perceive"),
+        lambda v: v["steps"][3].update(step="predict")),
+        "last step unlike the conclusion": [*changed("hit", cot, "cot",
+        lambda v: v["steps"][3].update(text="This is normal driving.")),
+            *changed("close", cot, "cot",
+                lambda v: v["steps"][3].update(text="The truck crashes into us, a collision."))],
         "two with one id": [*changed("hit", cot, "cot", lambda v: v["steps"][1].update(id="s0")),
             *changed("hit", lambda s: question(), "vqa", lambda v: v["items"].append(v["items"][0]))],
-        "answer not offered": asked("hit", {"answer": "a horse"}, {"answer": "A lorry"}, {"answer": "B"}, {"answer": "a lorry."}),
-        "options alike": asked("hit", {"options": ["a lorry", "a dog", "A dog.", "a tram"]}, {"options": ["a lorry", "a motorbike", "a motorcycle"]},
+        "answer not offered": asked("hit", {"answer": "a horse"}, {"answer": "A lorry"}, {"answer": "B"},
+        {"answer": "a lorry."}),
+        "options alike": asked("hit", {"options": ["a lorry", "a dog", "A dog.", "a tram"]}, {"options": ["a lorry",
+        "a motorbike", "a motorcycle"]},
             {"options": ["a lorry", "dogs", "the dog"]}, {"options": ["a lorry", "a  cyclist", "the cyclist"]}),
-        "two right answers": asked("hit", {"options": ["a lorry", "A Lorry!", "a dog"]}, {"options": ["a lorry", "a truck", "a dog"]},
-            {"options": ["rain", "rainy", "snow"], "answer": "rain", "question": "What is the weather?"}, {"options": ["a lorry", "lorries", "a dog"]},
+        "two right answers": asked("hit", {"options": ["a lorry", "A Lorry!", "a dog"]}, {"options": ["a lorry",
+        "a truck", "a dog"]},
+            {"options": ["rain", "rainy", "snow"], "answer": "rain", "question": "What is the weather?"},
+            {"options": ["a lorry", "lorries", "a dog"]},
             {"options": ["a lorry", "a dog or a lorry", "a tram"]}),
-        "all of the above": asked("hit", {"options": ["a lorry", "a dog", "all of the above"]}, {"options": ["a lorry", "None of the above"]},
-            {"options": ["a lorry", "none of these", "a dog"]}, {"options": ["a lorry", "both of the above", "a dog"]}, {"options": ["a lorry", "any of the other options"]}),
+        "all of the above": asked("hit", {"options": ["a lorry", "a dog", "all of the above"]},
+        {"options": ["a lorry", "None of the above"]},
+            {"options": ["a lorry", "none of these", "a dog"]}, {"options": ["a lorry", "both of the above",
+            "a dog"]}, {"options": ["a lorry", "any of the other options"]}),
         "question tells the answer": asked("hit", {"question": "Where does the lorry on the left wait, and who is it?"},
             {"question": "The weather is rain; what is it like?", "options": ["rain", "snow"], "answer": "rain"},
             {"question": "A lorry waits on the left. Who waits there?"}),
-        "question tells the class": asked("hit", {"question": "Why did the ego vehicle crash?"}, {"question": "What does the ego vehicle hit?"},
-            {"question": "At what moment do the cars collide?"}, {"question": "How severe is the collision?"}, {"question": "Who is involved in the accident?"},
-            {"question": "What makes the driver narrowly avoid a crash?"}, {"question": "Which vehicle strikes us?"}, {"question": "Where did the accident happen?"}),
-        "wrong yes or no": asked("hit", yes_no("Does the ego vehicle make contact with anything?", "no"), yes_no("Is it raining?", "no"), yes_no("Is it daytime?", "yes"),
-            yes_no("Does a collision occur?", "no"), yes_no("Is it a night scene?", "no"), yes_no("Is it snowing?", "yes"), yes_no("Is the ego vehicle on a motorway?", "yes")),
-        "wrong choice": asked("hit", {"question": "What is the weather?", "options": ["rain", "snow", "fog"], "answer": "fog"},
+        "question tells the class": asked("hit", {"question": "Why did the ego vehicle crash?"},
+        {"question": "What does the ego vehicle hit?"},
+            {"question": "At what moment do the cars collide?"}, {"question": "How severe is the collision?"},
+            {"question": "Who is involved in the accident?"},
+            {"question": "What makes the driver narrowly avoid a crash?"}, {"question": "Which vehicle strikes us?"},
+            {"question": "Where did the accident happen?"}),
+        "wrong yes or no": asked("hit", yes_no("Does the ego vehicle make contact with anything?", "no"),
+        yes_no("Is it raining?", "no"), yes_no("Is it daytime?", "yes"),
+            yes_no("Does a collision occur?", "no"), yes_no("Is it a night scene?", "no"), yes_no("Is it snowing?",
+            "yes"), yes_no("Is the ego vehicle on a motorway?", "yes")),
+        "wrong choice": asked("hit", {"question": "What is the weather?", "options": ["rain", "snow", "fog"],
+        "answer": "fog"},
             {"question": "Who is the partner, if any?", "options": ["a car", "a bus", "nobody"], "answer": "a bus"},
-            {"question": "How does it end?", "options": ["in a crash", "in a near miss", "calmly"], "answer": "in a near miss"},
+            {"question": "How does it end?", "options": ["in a crash", "in a near miss", "calmly"],
+            "answer": "in a near miss"},
             {"question": "When was it filmed?", "options": ["night", "day", "dusk"], "answer": "day"}),
-        "refusal": told("hit", "I'm sorry, but I can't help with that request.", "As an AI model I do not have eyes.", "I cannot view videos directly.",
-            "Unfortunately, I am unable to determine what happens.", "I don't have access to the footage.", "No frames were provided, so nothing can be said.",
+        "refusal": told("hit", "I'm sorry, but I can't help with that request.", "As an AI model I do not have eyes.",
+        "I cannot view videos directly.",
+            "Unfortunately, I am unable to determine what happens.", "I don't have access to the footage.",
+            "No frames were provided, so nothing can be said.",
             "Sorry, the clip can't be processed."),
-        "prompt echo": [("hit", "caption", caption("Every clause says what one field says, and cites that field.")), *told("hit", "Sure! A car stands in the rain.", "Here is the caption you asked for: a car.", "Certainly. The car stands still.",
-            "As requested, one paragraph follows.", "Based on the provided metadata a car is there.", "The JSON object below describes the clip.", "Let me know if you need more detail.")],
-        "placeholder": told("hit", "TODO", "The {partner} stands there.", "At [time] the lights change.", "Lorem ipsum dolor sit amet.", "The <vehicle> waits.",
+        "prompt echo": [("hit", "caption", caption("Every clause says what one field says, and cites that field.")),
+        *told("hit", "Sure! A car stands in the rain.", "Here is the caption you asked for: a car.",
+            "Certainly. The car stands still.",
+            "As requested, one paragraph follows.", "Based on the provided metadata a car is there.",
+            "The JSON object below describes the clip.", "Let me know if you need more detail.")],
+        "placeholder": told("hit", "TODO", "The {partner} stands there.", "At [time] the lights change.",
+        "Lorem ipsum dolor sit amet.", "The <vehicle> waits.",
             "A car waits; ___ crosses.", "None", "[INSERT DESCRIPTION]", "${scene} at the lights"),
-        "other language": told("hit", "Das Auto fährt auf der nassen Straße und bleibt stehen.", "El coche está parado en la calle y la gente cruza.",
-            "La voiture attend dans la rue avec les autres.", "Машина стоит на светофоре.", "車が交差点で止まっている。", "السيارة تقف عند الإشارة",
-            "O carro não para e os outros esperam na rua.", "De auto staat op het kruispunt en wacht niet op een ander."),
-        "markup": told("hit", "**Car** ahead of us.", "# Scene\nA car waits.", "- a car\n- a lamp", "See [the car](http://x.y).", "A `car` waits.", "<b>A car</b> waits.",
+        "other language": told("hit", "Das Auto fährt auf der nassen Straße und bleibt stehen.",
+        "El coche está parado en la calle y la gente cruza.",
+            "La voiture attend dans la rue avec les autres.", "Машина стоит на светофоре.",
+            "車が交差点で止まっている。",
+            "السيارة تقف عند الإشارة",
+            "O carro não para e os outros esperam na rua.",
+            "De auto staat op het kruispunt en wacht niet op een ander."),
+        "markup": told("hit", "**Car** ahead of us.", "# Scene\nA car waits.", "- a car\n- a lamp",
+        "See [the car](http://x.y).", "A `car` waits.", "<b>A car</b> waits.",
             "1. A car waits.\n2. It goes."),
-        "numbers no dashcam shows": told("hit", "The car goes at 45 km/h.", "We travel at about 30 mph.", "The gap is 12 metres.", "Only 5 m remain.",
+        "numbers no dashcam shows": told("hit", "The car goes at 45 km/h.", "We travel at about 30 mph.",
+        "The gap is 12 metres.", "Only 5 m remain.",
             "Some twenty feet ahead a car waits.", "It stands 3.5 meters away.", "We drive sixty kilometres per hour."),
-        "plate": told("hit", "A car with the license plate 7ABC123 waits.", "Its plate reads KL 55 AB 1234.", "The sedan, number plate B-MW 1234, waits."),
-        "person named": told("hit", "The driver, named Paolo, waits.", "Mr. Miller stands at the kerb.", "Officer Jones waves us on.", "A woman called Anna waits.",
+        "plate": told("hit", "A car with the license plate 7ABC123 waits.", "Its plate reads KL 55 AB 1234.",
+        "The sedan, number plate B-MW 1234, waits."),
+        "person named": told("hit", "The driver, named Paolo, waits.", "Mr. Miller stands at the kerb.",
+        "Officer Jones waves us on.", "A woman called Anna waits.",
             "Next to the kerb John Smith waits.", "The red Toyota waits."),
         "citation of nothing": [("quiet", "caption", {"text": "x y", "clauses": [{"text": "The time.", "field": f}]})
             for f in ("event.event_s", "event.partner", "attributes.cause", "attributes.speed")],
-        "outcome told before it": told("dark", "The ego vehicle will hit a van; the crash comes later.", "No collision occurs.", "It ends with a bang: the cars collide.",
+        "outcome told before it": told("dark", "The ego vehicle will hit a van; the crash comes later.",
+        "No collision occurs.", "It ends with a bang: the cars collide.",
             "A near miss follows.", "A normal driving clip."),
-        "hazard told before it shows": told("dark", "The van ahead brakes hard.", "A dangerous situation builds.", "A car suddenly cuts in.", "A risk of collision exists.",
+        "hazard told before it shows": told("dark", "The van ahead brakes hard.", "A dangerous situation builds.",
+        "A car suddenly cuts in.", "A risk of collision exists.",
             "An emergency is imminent.", "A lorry swerves into our path."),
     }  # fmt: skip
     return {kind: list(some) for kind, some in kinds.items()}
@@ -395,12 +523,15 @@ RULE = {  # the rules that may find a kind
     "wrong road": "told_attribute", "wrong time in a text": "told_time", "wrong time as an answer": "answer_wrong",
     "time outside the clip": "time_outside", "reversed span": "time_reversed", "segments overlap": "overlap hole",
     "segments leave a hole": "hole", "steps out of order": "step_order", "step missing": "step_missing",
-    "last step unlike the conclusion": "conclusion", "two with one id": "id_twice", "answer not offered": "answer_not_offered",
+    "last step unlike the conclusion": "conclusion", "two with one id": "id_twice",
+    "answer not offered": "answer_not_offered",
     "options alike": "options_alike", "two right answers": "two_right", "all of the above": "options_above",
     "question tells the answer": "question_tells_answer", "question tells the class": "question_tells_class",
-    "wrong yes or no": "answer_wrong", "wrong choice": "answer_wrong", "refusal": "refusal", "prompt echo": "prompt_echo",
+    "wrong yes or no": "answer_wrong", "wrong choice": "answer_wrong", "refusal": "refusal",
+    "prompt echo": "prompt_echo",
     "placeholder": "placeholder markup", "other language": "language", "markup": "markup placeholder",
-    "numbers no dashcam shows": "number", "plate": "plate", "person named": "person name", "citation of nothing": "citation",
+    "numbers no dashcam shows": "number", "plate": "plate", "person named": "person name",
+    "citation of nothing": "citation",
     "outcome told before it": "outcome", "hazard told before it shows": "unseen_hazard outcome",
 }  # fmt: skip
 
@@ -418,4 +549,9 @@ def test_planted_faults_are_found(kind: str) -> None:
 
 
 def test_enough_kinds_are_planted() -> None:
-    assert len(PLANTED) >= 25 and {t for some in PLANTED.values() for _, t, _ in some} == {"caption", "description", "vqa", "cot"}
+    assert len(PLANTED) >= 25 and {t for some in PLANTED.values() for _, t, _ in some} == {
+        "caption",
+        "description",
+        "vqa",
+        "cot",
+    }

@@ -63,12 +63,12 @@ def test_our_own_drafts_are_clean_and_the_prior_is_measured(tmp_path: Path) -> N
 
 
 def test_questions_that_go_with_a_class_are_seen_by_the_probe(tmp_path: Path) -> None:
-    ws, recipe, labels = make(tmp_path, 120)
+    ws, _, labels = make(tmp_path, 120)
     classes = {x.clip_id: x for x in labels}
     drafts = [d for d in ws.read(Draft) if d.task == "vqa" and d.clip_id]
     told = [
         replace(d, value={"items": [
-            {**i, "question": i["question"] + (" Look closely." if classes[d.clip_id].value["class"] == "normal" else "")}
+            {**i, "question": i["question"] + " Look." * (classes[d.clip_id].value["class"] == "normal")}
             for i in d.value["items"]]})
         for d in drafts
     ]  # fmt: skip
@@ -129,10 +129,11 @@ def test_a_fair_set_has_no_findings() -> None:
 
 
 @pytest.mark.parametrize("rule,change", [
-    ("option_position", lambda i, q: {"options": sorted(q["options"], key=lambda o: o != q["answer"])} if i % 2 else {}),
+    ("option_position", lambda i, q: {"options": sorted(q["options"],
+        key=lambda o: o != q["answer"])} if i % 2 else {}),
     ("answer_frequency", lambda i, q: {"answer": "a tram"} if i % 3 == 0 else {}),
-    ("option_longest", lambda i, q: {"options": [o + " that can be seen there" * (o == q["answer"]) for o in q["options"]],
-                                     "answer": q["answer"] + " that can be seen there"}),
+    ("option_longest", lambda i, q: {"options": [o + " that one sees" * (o == q["answer"]) for o in q["options"]],
+                                     "answer": q["answer"] + " that one sees"}),
     ("question_diversity", lambda i, q: {"question": "Who is there?"}),
     ("question_class", lambda i, q: {"question": "Who else?"} if CLASSES[f"clip1_{i:04d}"] == "normal" else {}),
 ])  # fmt: skip
@@ -147,7 +148,8 @@ def test_a_family_asked_of_one_class_is_found() -> None:
 
 def test_copies_over_clips_are_found_and_templates_left_alone() -> None:
     texts = [f"A {c} van waits at the {p}, its driver looks left and {a}." for c in ("white", "dark", "blue")
-             for p in ("lights", "kerb", "crossing") for a in ("waves", "turns slowly away", "opens the door")]  # fmt: skip
+             for p in ("lights", "kerb", "crossing") for a in ("waves", "turns slowly away",
+                 "opens the door")]  # fmt: skip
     value = {"text": texts[0], "clauses": [{"text": "A van waits.", "field": "event.class"}]}
     near = {**value, "text": texts[0].replace("left", "right")}
     pair = [Draft(f"clip1_{i:04d}", "caption", v, {"i": i}, "model-x") for i, v in enumerate((value, value, near))]
