@@ -22,6 +22,7 @@ from curation.ids import fraction, seeded, sha256_file
 from curation.media import CutInfo, MediaError, cut
 from curation.pool import spread
 from curation.recipe import Recipe
+from curation.sources.table import printable
 from curation.store import Workspace, current_sources, now
 from curation.types import Clip, Event, Json, Progress, Refusal, Report, Source
 
@@ -62,7 +63,10 @@ def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Pr
     there = [c for c in ws.read(Clip) if c.source_id in sources]
     wanted = {c.id for clips in planned.values() for c in clips}
     kept = [c for c in there if c.id in wanted or c.source_id not in planned]
-    _write_groups(ws, there, sources, {c.id for c in kept})
+    current = {c.id for c in kept}
+    found = groups(there, sources)
+    rows = ({"clip_id": i, "group": g, "why": why, "current": i in current} for i, (g, why) in found.items())
+    ws.write_view("groups", rows)
     counts.update(c.role for c in kept)
     confined = confined_classes(kept, sources)
     notes = [f"refused {n}: {reason}" for reason, n in sorted(Counter(r.reason for r in refused).items())]
@@ -224,19 +228,11 @@ def cut_source(job: Job) -> list[CutInfo | Refusal]:
             results.append(cut(path, job.folder / f"{clip.id}.mp4", clip.start_s, clip.end_s, clip.profile))
         except MediaError as e:
             key = f"{source.dataset}/{source.key}@{clip.start_s:g}"
-            results.append(Refusal("clip", key, e.reason, e.detail))
+            results.append(Refusal("clip", printable(key), e.reason, printable(e.detail)))
     return results
 
 
 # -- what the clips are together ---------------------------------------------------------------------------------------
-
-
-def _write_groups(ws: Workspace, clips: list[Clip], sources: dict[str, Source], current: set[str]) -> None:
-    """The view `groups`: one row a clip; `current` is false for what an earlier recipe cut."""
-    rows = []
-    for clip_id, (group, why) in groups(clips, sources).items():
-        rows.append({"clip_id": clip_id, "group": group, "why": why, "current": clip_id in current})
-    ws.write_view("groups", rows)
 
 
 def confined_classes(clips: list[Clip], sources: dict[str, Source]) -> list[str]:
