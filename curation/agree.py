@@ -73,5 +73,4 @@ def _sentence(row: Json) -> str:
 def _gates(fields: dict[str, list[Rating]], recipe: Recipe) -> list[Json]:
     limits = recipe["gate"]
     bounds = limits["min_alpha"], limits["min_specific"], limits["min_units"]
-    found = gate(fields.get("event.class", []), "event.class", *bounds, classes=GRAVITY, seed=recipe.seed)
-    return [{"field": found.field, "status": found.status, "message": found.message}]
+    return [gate(fields.get("event.class", []), "event.class", *bounds, classes=GRAVITY, seed=recipe.seed)]

@@ -89,18 +89,14 @@ def _quantiles(x: Floats) -> Json | None:
 
 
 def _json(score: Score) -> Json:
-    out = {k: round(v, 6) if isinstance(v, float) else v for k, v in asdict(score).items()}
-    if not score.reason:
-        del out["reason"]
-    return out
+    told = ((k, v) for k, v in asdict(score).items() if k != "reason" or v)
+    return {k: round(v, 6) if isinstance(v, float) else v for k, v in told}
 
 
 def _pairs(r: Ratings, seed: int, replicates: int) -> list[Json]:
     """Each pair of raters with items in common: raw agreement and kappa, or the median difference, or the mean IoU."""
     out: list[Json] = []
-    if len(r.raters) > PAIRED_RATERS:
-        return out
-    for a, b in combinations(range(len(r.raters)), 2):
+    for a, b in combinations(range(len(r.raters)), 2) if len(r.raters) <= PAIRED_RATERS else ():
         both, left, right = r.both(a, b)
         if not len(both):
             continue

@@ -6,7 +6,6 @@ A blank value is a missing rating. What is wrong is told by row (the header is r
 from __future__ import annotations
 
 import json
-import math
 import re
 import unicodedata
 from collections import Counter, defaultdict
@@ -86,7 +85,7 @@ def _columns(path: Path, names: Sequence[str]) -> dict[str, str]:
 
 def _text(value: Any) -> str:
     """A cell as stripped NFC text; '' for null and NaN. Whole floats lose their .0, booleans are true, false."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    if value is None or value != value:  # NaN is unlike itself
         return ""
     if isinstance(value, bool | list | dict):
         return json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)

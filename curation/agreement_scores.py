@@ -19,20 +19,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from curation.agreement_sums import (
-    Cells,
-    Floats,
-    Rating,
-    Ratings,
-    encode,
-    fold,
-    item_fold,
-    item_stat,
-    per,
-    sparse_sums,
-    unfit,
-    wilson,
-)
+from curation.agreement_sums import Floats, Rating, Ratings, encode, fold, item_fold, item_stat, matrix, unfit, wilson
+from curation.types import Json
 
 LISTED_CLASSES = 50  # classes that get their own scores, the most frequent first
 FEW = 10  # below so many (dis)agreeing groups a percentile interval is too narrow: Wilson's bound is taken in
@@ -77,11 +65,11 @@ def scores(r: Ratings, seed: int = 0, replicates: int = 1000, listed: int = LIST
     categories = r.level in ("nominal", "ordinal")
     often = np.argsort(-np.bincount(r.code, minlength=len(r.domain)), kind="stable")
     shown = np.sort(often[: listed if categories else 0])
-    prevalence = {label(r.domain[v]): float(share) for v, share in zip(shown, _class_shares(r)[shown], strict=True)}
+    prevalence = {label(r.domain[v]): float(share) for v, share in zip(shown, r.shares()[shown], strict=True)}
     units = int((r.per_item() > 1).sum())
     if not units:
-        alone = len(r.raters) < 2
-        no = Score(None, reason="one rater only: agreement needs two" if alone else "no item was rated twice")
+        why = "one rater only: agreement needs two" if len(r.raters) < 2 else "no item was rated twice"
+        no = Score(None, reason=why)
         return FieldScores(no, no, no, no, dict.fromkeys(prevalence, no), prevalence, 0.0)
     folded, stat = item_fold(r), item_stat(r, shown)
     point, worse, reps = folded.at(stat, folded.times), folded.worse(stat), folded.draw(stat, r.level, seed, replicates)
@@ -90,37 +78,35 @@ def scores(r: Ratings, seed: int = 0, replicates: int = 1000, listed: int = LIST
     item, code = r.item[paired], r.code[paired]
     if not k[0]:
         among = np.bincount(code, minlength=len(r.domain)) / len(code)
-        worse[:4] = _without_disagreement(among, _class_shares(r), int(groups[0]))[: len(worse)]
+        worse[:4] = _without_disagreement(among, r.shares(), int(groups[0]))[: len(worse)]
     alike = f"every paired rating is '{label(r.domain[code[0]])}': without variation it is undefined"
     flat = "" if (code != code[0]).any() else alike
     point[1] = np.nan if flat or unfit(r) else _package_alpha(r, point[1])
-    why = ("", unfit(r) or flat, flat, flat)
+    undefined = ("", unfit(r) or flat, flat, flat)
     defined = range(4 if categories else 2)
-    first = [_score(point[i], reps[:, i], units, k[0], groups[0], worse[i], why[i]) for i in defined]
+    first = [_score(point[i], reps[:, i], units, k[0], groups[0], worse[i], undefined[i]) for i in defined]
     first += [Score(None, n=units, reason=f"for categories, and the level is {r.level}")] * (4 - len(first))
     specific = {}
     for i, v in enumerate(shown):
         having, reason = len(np.unique(item[code == v])), "no item that was rated twice has it"
-        one = _score(point[4 + i], reps[:, 4 + i], having, k[1 + v], groups[1 + v], floor=0.0, reason=reason)
+        one = _score(point[4 + i], reps[:, 4 + i], having, k[1 + v], groups[1 + v], floor=0, why=reason)
         specific[label(r.domain[v])] = one
     lost = float(np.isnan(reps[:, 1]).mean()) if first[1].value is not None else 0.0
     return FieldScores(first[0], first[1], first[2], first[3], specific, prevalence, lost)
 
 
 def cohen(r: Ratings, a: int, b: int, seed: int = 0, replicates: int = 1000) -> tuple[Score, Score]:
-    """Raw agreement and Cohen's kappa of raters number `a` and `b` over the items both rated."""
+    """Raw agreement and Cohen's kappa of raters number `a` and `b` over the items both rated; there is one."""
     both, left, right = r.both(a, b)
     q, n = len(r.domain), len(both)
-    if not n:
-        return Score(None, reason="no item in common"), Score(None, reason="no item in common")
     u, one = np.arange(n, dtype=np.int64), np.ones(n)
-    cells: Cells = [(u, 0 * u, (left == right) * one), (u, 0 * u + 1, one), (u, 2 + left, one), (u, 2 + q + right, one)]
+    cells = [(u, 0 * u, (left == right) * one), (u, 0 * u + 1, one), (u, 2 + left, one), (u, 2 + q + right, one)]
 
     def stat(s: Floats) -> Floats:
         po, pe = s[:, 0] / s[:, 1], (s[:, 2 : 2 + q] * s[:, 2 + q :]).sum(axis=1) / s[:, 1] ** 2
         return np.stack([po, (po - pe) / (1 - pe)], axis=1)
 
-    folded = fold(sparse_sums(cells, n, 2 + 2 * q), r.group[both], left * q + right, 1)
+    folded = fold(matrix(cells, n, 2 + 2 * q), r.group[both], left * q + right, 1)
     point, worse = folded.at(stat, folded.times), folded.worse(stat)
     reps = folded.draw(stat, f"{r.raters[a]} {r.raters[b]}", seed, replicates)
     k, groups = (int((folded.times @ mark)[0]) for mark in folded.disagree())
@@ -133,35 +119,24 @@ def cohen(r: Ratings, a: int, b: int, seed: int = 0, replicates: int = 1000) -> 
 
 
 def _score(
-    value: float,
-    reps: Floats,
-    n: int,
-    k: float,  # groups that disagree
-    groups: float,
-    worse: float = np.nan,  # the coefficient at Wilson's upper bound of k / groups, where known
-    reason: str = "",
-    floor: float = -1.0,
+    value: float, reps: Floats, n: int, k: float, of: float, worse: float = np.nan, why: str = "", floor: float = -1
 ) -> Score:
     """Percentile interval, widened by Wilson's bound on the share of groups that disagree where few do (or do not).
 
+    `k` of `of` groups disagree; `worse` is the coefficient if the share of them were Wilson's upper bound, where known.
     Every coefficient is 1 - observed / expected disagreement: the bound scales what was observed, the expected staying
     as it is; where `worse` is given it is the lower bound, since more disagreement also shifts what is expected.
     """
     if np.isnan(value):
-        return Score(None, n=n, reason=reason)
+        return Score(None, n=n, reason=why)
     value, defined = float(value), reps[~np.isnan(reps)]
     low, high = np.percentile(defined, [2.5, 97.5]) if len(defined) else (value, value)
-    if min(k, groups - k) < FEW:
-        least, most = wilson(k, groups)
-        scaled = 1 - ((1 - value) * most * groups / k if k else most)
+    if min(k, of - k) < FEW:
+        least, most = wilson(k, of)
+        scaled = 1 - ((1 - value) * most * of / k if k else most)
         low = min(low, scaled if np.isnan(worse) else worse)
-        high = max(high, 1 - (1 - value) * least * groups / k if k else 1.0)
+        high = max(high, 1 - (1 - value) * least * of / k if k else 1.0)
     return Score(value, min(value, max(floor, float(low))), max(value, min(1.0, float(high))), n)
-
-
-def _class_shares(r: Ratings) -> Floats:
-    n = r.per_item()
-    return per(r.code, 1 / n[r.item], len(r.domain)) / float(max(1, (n > 0).sum()))
 
 
 def _without_disagreement(paired: Floats, by_item: Floats, groups: int) -> list[float]:
@@ -193,15 +168,6 @@ def _package_alpha(r: Ratings, ours: float) -> float:
     return float(krippendorff.alpha(value_counts=counts, value_domain=domain, level_of_measurement=r.level))
 
 
-@dataclass(frozen=True, slots=True)
-class GateResult:
-    """`status`: passed, failed, or not shown (too few units to know); `message` says it in one line."""
-
-    field: str
-    status: str
-    message: str
-
-
 def gate(
     table: Iterable[Rating],
     field: str,
@@ -212,13 +178,15 @@ def gate(
     level: str = "nominal",
     classes: Sequence[str] | None = None,
     seed: int = 0,
-) -> GateResult:
+) -> Json:
     """Does `field` hold on the lower ends of alpha and of the rarest class's specific agreement?
 
     `table` is the random, blind overlap and nothing else: ratings that saw a draft, or were chosen for being hard,
     answer another question. `classes` names classes that must be shown even if nobody gave them. Numbers have no
     classes: alpha alone decides, on at least `min_units` units. How many in all would be needed to know: an interval's
     width shrinks with the root of their number, so n ((value - low) / (value - bound))^2.
+
+    Gives field, status (passed, failed, or not shown: too few units to know) and message, which says it in one line.
     """
     rows = [row for row in table if row.field == field]
     # The scale as given comes first; what raters wrote beside it still counts.
@@ -229,13 +197,13 @@ def gate(
     units, every = (s.alpha.n if specific is None else specific.n), s.raw.n
     of = f" '{rarest}'" if rarest is not None else ""
 
-    def told(status: str, text: str) -> GateResult:
-        return GateResult(field, status, f"{field}: {status}: {text}")
+    def told(status: str, text: str) -> Json:
+        return {"field": field, "status": status, "message": f"{field}: {status}: {text}"}
 
     if units < min_units:
         rate = units / every if units else 1 / max(1, every)  # none seen: at best one in the next as many
-        more = math.ceil((min_units - units) / rate) if every else min_units
-        wanted = f"{'about' if units else 'at least'} {more} more items rated twice, blind and at random"
+        lack = math.ceil((min_units - units) / rate) if every else min_units
+        wanted = f"{'about' if units else 'at least'} {lack} more items rated twice, blind and at random"
         return told("not shown", f"{units} units of{of or ' it'}, {min_units} are needed: {wanted}")
     judged = [("alpha", s.alpha, min_alpha)]
     if specific is not None:
@@ -253,8 +221,6 @@ def gate(
         needed.append(math.ceil(every * (shown**2 - 1)) if shown < 1e4 else -1)
     if not failing:
         return told("passed", ", ".join(passing))
-    if min(needed) < 0:
-        failing.append("more ratings would not help, the value itself is too low: settle the guideline first")
-    else:
-        failing.append(f"about {max(needed)} more items rated twice, blind and at random, would be needed to know")
-    return told("failed", "; ".join(failing))
+    too_low = "more ratings would not help, the value itself is too low: settle the guideline first"
+    more = f"about {max(needed)} more items rated twice, blind and at random, would be needed to know"
+    return told("failed", "; ".join([*failing, too_low if min(needed) < 0 else more]))

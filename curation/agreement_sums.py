@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from curation.errors import DataError, UsageError
+from curation.errors import DataError
 from curation.ids import seeded
 
 Ints = npt.NDArray[np.int64]
@@ -50,6 +50,11 @@ class Ratings:
         """Ratings of each item. A *unit* is an item with at least two."""
         return np.bincount(self.item, minlength=len(self.items))
 
+    def shares(self) -> Floats:
+        """Share of each class, (classes,), every item counting once."""
+        n = self.per_item()
+        return per(self.code, 1 / n[self.item], len(self.domain)) / float(max(1, len(n)))
+
     def both(self, a: int, b: int) -> tuple[Ints, Ints, Ints]:
         """Items that raters number `a` and `b` both rated, and the codes each gave: three arrays of (items,)."""
         codes = np.full((2, len(self.items)), -1, dtype=np.int64)
@@ -72,36 +77,29 @@ def encode(rows: Iterable[Rating], level: str, classes: Sequence[Any] | None = N
     """The rows of ONE field as arrays.
 
     `classes` is the scale (the order of ordinal text; categories nobody used count for AC1). Row order does not matter.
-    Raises DataError when a rater rated an item twice, an item is in two groups or a value is not in `classes`.
+    It has every value. Raises DataError when a rater rated an item twice or an item is in two groups.
     """
     rows = list(rows)
-    if level not in LEVELS:
-        raise UsageError(f"agreement: unknown level '{level}'; use one of {', '.join(LEVELS)}")
     domain = tuple(classes) if classes else tuple(sorted({row.value for row in rows}))
     items, raters = sorted({row.item for row in rows}), sorted({row.rater for row in rows})
     of_value, of_item, of_rater = ({v: i for i, v in enumerate(names)} for names in (domain, items, raters))
     groups: dict[str, str] = {}
     for row in rows:
-        if row.value not in of_value:
-            where = f"field '{row.field}', item '{row.item}'"
-            raise DataError(f"{where}: '{row.value}' is not in the list of classes; add it")
-        if groups.setdefault(row.item, row.group) != row.group:
-            both = f"'{groups[row.item]}' and '{row.group}'"
-            raise DataError(f"item '{row.item}' is in groups {both}; an item has one group")
+        if (known := groups.setdefault(row.item, row.group)) != row.group:
+            raise DataError(f"item '{row.item}' is in groups '{known}' and '{row.group}'; an item has one group")
     # A name and an item may be spelt alike: the flag keeps them apart.
-    named = [(bool(groups[i]), groups[i] or i) for i in items]
-    of_group = {g: k for k, g in enumerate(sorted(set(named)))}
+    of_group: dict[tuple[bool, str], int] = {}
+    group = [of_group.setdefault((bool(groups[i]), groups[i] or i), len(of_group)) for i in items]
     item = np.array([of_item[row.item] for row in rows], dtype=np.int64)
     rater = np.array([of_rater[row.rater] for row in rows], dtype=np.int64)
     code = np.array([of_value[row.value] for row in rows], dtype=np.int64)
-    group = np.array([of_group[g] for g in named], dtype=np.int64)
     pair, times = np.unique(item * max(1, len(raters)) + rater, return_counts=True)
     if len(rows) and times.max() > 1:
         i, k = divmod(int(pair[times.argmax()]), len(raters))
-        where = f"field '{rows[0].field}', item '{items[i]}'"
-        raise DataError(f"{where}: rated twice by '{raters[k]}'; keep one rating")
+        raise DataError(f"field '{rows[0].field}', item '{items[i]}': rated twice by '{raters[k]}'; keep one rating")
     order = np.lexsort((code, item))
-    return Ratings(level, item[order], rater[order], code[order], group, tuple(items), tuple(raters), domain)
+    arrays = item[order], rater[order], code[order], np.array(group, dtype=np.int64)
+    return Ratings(level, *arrays, tuple(items), tuple(raters), domain)
 
 
 def item_pairs(item: Ints) -> tuple[Ints, Ints]:
@@ -161,13 +159,14 @@ class Fold:
         """`stat` of resampled sums, (replicates, outputs); NaN where a replicate leaves it undefined."""
         rng = np.random.default_rng(seeded("agreement", seed, name).getrandbits(64))
         total, rows = int(self.times.sum()), len(self.times)
-        step = max(1, 4_000_000 // (rows + self.x.shape[1]))
+        little, owner = 10 * rows > total, np.repeat(np.arange(rows), self.times)  # was merged
+        step = max(1, 4_000_000 // ((total if little else rows) + self.x.shape[1]))
         out = []
         for start in range(0, replicates, step):
             size = min(step, replicates - start)
-            if rows == total:  # nothing merged: drawing rows is faster than a binomial for each
-                drawn = rng.integers(0, total, size=(size, total)) + total * np.arange(size)[:, None]
-                weights: Ints = np.bincount(drawn.ravel(), minlength=size * total).reshape(size, total)
+            if little:  # drawing groups is faster than a binomial for each row
+                drawn = owner[rng.integers(0, total, size=(size, total))] + rows * np.arange(size)[:, None]
+                weights: Ints = np.bincount(drawn.ravel(), minlength=size * rows).reshape(size, rows)
             else:
                 weights = rng.multinomial(total, self.times / total, size=size)
             with np.errstate(invalid="ignore", divide="ignore"):
@@ -201,13 +200,10 @@ def patterns(r: Ratings) -> Ints:
     return key
 
 
-def sparse_sums(cells: Cells, rows: int, columns: int) -> Any:
+def matrix(cells: Sequence[tuple[Ints, Ints, Floats]], rows: int, columns: int) -> Any:
     """The sparse (rows, columns) matrix with the cells in it; cells of one place are added up."""
     u, v, x = (np.concatenate(part) for part in zip(*cells, strict=True))
     return sparse.csr_array((x, (u, v)), shape=(rows, columns))
-
-
-# Sums per item, and the coefficients as functions of them.
 
 
 def item_fold(r: Ratings) -> Fold:
@@ -218,7 +214,17 @@ def item_fold(r: Ratings) -> Fold:
 
 def item_stat(r: Ratings, listed: Ints) -> Stat:
     """Raw agreement (of segments: mean IoU) and alpha; of categories also Fleiss' kappa, AC1 and specific agreement."""
-    return _number_stat(r) if r.level in ("interval", "segment") else _category_stat(r, listed)
+    if r.level not in ("interval", "segment"):
+        return _category_stat(r, listed)
+
+    def stat(s: Floats) -> Floats:
+        alpha = np.full(len(s), np.nan)
+        if r.level == "interval":
+            n, s1, s2, spread = s[:, 2:6].T
+            alpha = 1 - (n - 1) * spread / (n * s2 - s1**2)
+        return np.stack([s[:, 0] / s[:, 1], alpha], axis=1)
+
+    return stat
 
 
 def _category_sums(r: Ratings) -> Any:
@@ -234,8 +240,8 @@ def _category_sums(r: Ratings) -> Any:
         rated = np.flatnonzero(n >= least)
         cells.append((rated, np.full(len(rated), 5 * q + least), np.ones(len(rated))))
     if r.level == "nominal" or unfit(r):
-        return sparse_sums(cells, len(n), 5 * q + 3)
-    return sparse_sums(cells + _coincidences(r, 5 * q + 3), len(n), 5 * q + 3 + q * q)
+        return matrix(cells, len(n), 5 * q + 3)
+    return matrix(cells + _coincidences(r, 5 * q + 3), len(n), 5 * q + 3 + q * q)
 
 
 def _category_stat(r: Ratings, listed: Ints) -> Stat:
@@ -266,25 +272,14 @@ def _number_sums(r: Ratings) -> Any:
     cells: Cells = [(unit, 0 * unit + 1, (n * (n - 1.0))[unit])]
     if r.level == "segment":
         i, j = item_pairs(r.item)
-        return sparse_sums([*cells, (r.item[i], 0 * i, 2 * iou(values[r.code[i]], values[r.code[j]]))], len(n), 2)
+        return matrix([*cells, (r.item[i], 0 * i, 2 * iou(values[r.code[i]], values[r.code[j]]))], len(n), 2)
     u, _, c = alike(r)
     x = values - values.mean()
     s1, s2 = (per(r.item, x[r.code] ** power, len(n))[unit] for power in (1, 2))
     spread = np.clip(n[unit] * s2 - s1**2, 0, None) / (n[unit] - 1)
     sums = (n[unit].astype(np.float64), s1, s2, spread)
     cells += [(u, 0 * u, c * (c - 1)), *((unit, 0 * unit + 2 + k, column) for k, column in enumerate(sums))]
-    return sparse_sums(cells, len(n), 6)
-
-
-def _number_stat(r: Ratings) -> Stat:
-    def stat(s: Floats) -> Floats:
-        alpha = np.full(len(s), np.nan)
-        if r.level == "interval":
-            n, s1, s2, spread = s[:, 2:6].T
-            alpha = 1 - (n - 1) * spread / (n * s2 - s1**2)
-        return np.stack([s[:, 0] / s[:, 1], alpha], axis=1)
-
-    return stat
+    return matrix(cells, len(n), 6)
 
 
 def alike(r: Ratings) -> tuple[Ints, Ints, Floats]:
@@ -318,8 +313,7 @@ def unfit(r: Ratings) -> str:
     """Why alpha cannot be computed at this level, or ''."""
     if r.level == "segment":
         return "segments have no alpha: see those of start and end"
-    if r.level in ("ordinal", "ratio") and len(r.domain) > 100:
-        return f"{len(r.domain)} values (level {r.level} takes 100): use level interval, or bin them"
-    if r.level == "ratio" and min(r.domain, default=0) < 0:
-        return "level ratio needs values that are not negative: use level interval"
+    negative = r.level == "ratio" and min(r.domain, default=0) < 0
+    if negative or (r.level in ("ordinal", "ratio") and len(r.domain) > 100):
+        return f"level {r.level} takes 100 different values{', none negative' * negative}: use interval, or bin them"
     return ""

@@ -296,8 +296,6 @@ def test_scale_given_counts_unused_classes_for_ac1() -> None:
     three = encode(rows, "nominal", ["normal", "near_collision", "collision"])
     assert scores(three, **ONCE).ac1.value != pytest.approx(scores(encode(rows, "nominal"), **ONCE).ac1.value)
     assert scores(three, **ONCE).alpha.value == pytest.approx(scores(encode(rows, "nominal"), **ONCE).alpha.value)
-    with pytest.raises(DataError, match="not in the list"):
-        encode(rows, "nominal", ["normal"])
 
 
 def test_segments_and_times() -> None:
@@ -324,35 +322,35 @@ def test_segments_and_times() -> None:
 
 
 def test_gate() -> None:
-    assert gate(simulated(400, 0.97), "class", 0.667, 0.7).status == "passed"
+    assert gate(simulated(400, 0.97), "class", 0.667, 0.7)["status"] == "passed"
     poor = gate(simulated(400, 0.5), "class", 0.667, 0.7)
-    assert poor.status == "failed" and "settle the guideline" in poor.message
+    assert poor["status"] == "failed" and "settle the guideline" in poor["message"]
     rows = simulated(120, 0.89, seed=5)
     unsure, s = gate(rows, "class", 0.667, 0.7), scores(encode(rows, "nominal"))
-    assert unsure.status == "failed" and "class: failed: alpha" in unsure.message
+    assert unsure["status"] == "failed" and "class: failed: alpha" in unsure["message"]
     # The width shrinks with the root of n: so many units bring the lower end to the bound.
     needed = [
         math.ceil(120 * (((x.value - x.low) / (x.value - bound)) ** 2 - 1))
         for x, bound in ((s.alpha, 0.667), (s.specific["collision"], 0.7))
         if x.low < bound
     ]
-    assert f"about {max(needed)} more items" in unsure.message
+    assert f"about {max(needed)} more items" in unsure["message"]
     few = simulated(40, 1.0)
     units = sum(r.value == "collision" for r in few) // 2
     missing = (
         f"class: not shown: {units} units of 'collision', 30 are needed: about {math.ceil((30 - units) * 40 / units)}"
     )
-    assert gate(few, "class", 0.667, 0.7).message.startswith(missing)
+    assert gate(few, "class", 0.667, 0.7)["message"].startswith(missing)
     unseen = gate(simulated(400, 0.97), "class", 0.667, 0.7, classes=["collision", "near_collision", "normal"])
-    assert unseen.message.startswith("class: not shown: 0 units of 'near_collision', 30 are needed: at least 12000")
-    assert gate([], "class", 0.667, 0.7).status == "not shown"
+    assert unseen["message"].startswith("class: not shown: 0 units of 'near_collision', 30 are needed: at least 12000")
+    assert gate([], "class", 0.667, 0.7)["status"] == "not shown"
 
 
 def test_gate_on_times_uses_alpha_alone() -> None:
     rnd = random.Random(0)
     truth = {f"i{i}": rnd.uniform(0, 40) for i in range(60)}
     rows = [Rating(i, r, "alert", t + rnd.gauss(0, 0.3)) for i, t in truth.items() for r in ("a", "b")]
-    assert gate(rows, "alert", 0.667, 0.7, level="interval").status == "passed"
+    assert gate(rows, "alert", 0.667, 0.7, level="interval")["status"] == "passed"
 
 
 # Other people's tables.
