@@ -14,15 +14,20 @@ VERB = "(?:view|watch|access|assist|help|process|provide|analy[sz]e|describe|det
 MEDIA = "(?:video|frames?|images?|clip|footage)"
 REFUSAL = rf"""\bas an ai\b|\b(?:language|vision) model\b|\bi(?:['’]m| am) (?:sorry|unable|afraid|not able)|\bsorry,
 |\bapologi[sz]e\b|\bi (?:must decline|(?:cannot|can ?not|(?:ca|wo|do)n['’]?t|(?:do|will|could) not) (?:\w+ ){{0,2}}?
-(?:{VERB}|have (?:access|enough)|see (?:the|any) {MEDIA}))|\b(?:unable to|cannot|not able to|not possible to) {VERB}
-|\bno {MEDIA} (?:was|were|is|are|has been|have been) (?:provided|attached|given|available|supplied)"""
-ECHO = r"""^\W*(?:sure|certainly|of course|okay|absolutely|great question)\b\W
+(?:{VERB}|have (?:access|enough)|see (?:the|any) {MEDIA}))|\b(?:unable to|cannot|not able to
+|not possible (?:for me )?to) {VERB}
+|\bno {MEDIA} (?:was|were|is|are|has been|have been|could be)
+ (?:provided|attached|given|available|supplied)
+|\b{MEDIA} (?:could|can|did) ?not (?:be )?(?:load|open|play|process|view|access)\w*"""
+ECHO = r"""^\W*(?:user|assistant|system):|\bthe following is (?:an?|the)\b|\byour (?:request|question|prompt)\b
+|^\W*(?:sure|certainly|of course|okay|absolutely|great question)\b\W
 |\bhere(?:['’]s| is| are) (?:the|an?|my|your)\b.{0,40}
 (?::|caption|description|summary|answer|question|json)|\bas (?:requested|instructed|per (?:the|your) (?:prompt|request))
 |\bthe (?:user|prompt|schema|json|system message)\b|\bjson (?:object|schema)|\byou are (?:an?|given)\b
 |\byour (?:task|caption|answer|job)\b|\blet me know if|\bi hope this
 |\b(?:provided|given|supplied) (?:metadata|frames|images|input)\b"""
-HOLDER = r"""\b(?:todo|tbd|tba|fixme|xxx+|lorem ipsum|placeholder|n/a|nan|undefined|null)\b|\{[^{}]{0,40}\}
+HOLDER = r"""\b(?:todo|tbd|tba|fixme|xxx+|lorem ipsum|placeholder|n/a|nan|undefined|null)\b|\bxx+\b|\bgoes here\b
+|\{[^{}]{0,40}\}
 |\[[^\]\d][^\]]{0,40}\]
 |<[^<>\d]{1,40}>|\$\{?\w+|%s|%\(\w|_{3,}|\?{3,}|\binsert (?:\w+ ){1,4}here\b|^\W*(?:none|string|text|example)?\W*$"""
 MARKUP = r"""^\s*(?:#{1,6}\s|[-*+•]\s|>\s|```)|^\s*\d+[.)]\s.*\n|\*\*\S|(?<!\w)__\w|`|\]\(|\|\s*-{3}|</?[a-z]+[ >/]

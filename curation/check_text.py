@@ -164,7 +164,7 @@ def turned(text: str, found: tuple[Mark, ...], i: int) -> str:
             return "near"
         if x.kind in ("hyp", "danger") and far <= (4 if noun else 0):
             return "maybe"
-        if x.kind == "neg" and noun and far <= 2:
+        if x.kind == "neg" and ((noun and far <= 2) or (far == 0 and x.text.startswith("no") and x.text != "not")):
             return "no"
     return "yes"
 
