@@ -227,6 +227,18 @@ def test_the_bootstrap_is_the_one_by_hand() -> None:
     assert [alpha.low, alpha.high] == pytest.approx(np.percentile(by_hand, [2.5, 97.5]), abs=0.02)
 
 
+def test_merged_items_are_drawn_as_often_as_they_are() -> None:
+    """12 items of one pattern, 5 of another, 3 of a third, and one rated once, which is no unit."""
+    rows = [(0.0, 0.0)] * 12 + [(1.0, 1.0)] * 5 + [(0.0, 1.0)] * 3 + [(0.0, NAN)]
+    for times in (1, 20):  # drawn item by item, and row by row
+        r = from_matrix(np.array(rows * times).T, "nominal")
+        folded = item_fold(r)
+        assert sorted(folded.times.tolist()) == [3 * times, 5 * times, 12 * times]
+        raw = folded.draw(item_stat(r, np.arange(0)), "", 0, 4000)[:, 0]
+        assert raw.mean() == pytest.approx(0.85, abs=0.01)
+        assert raw.std() == pytest.approx(math.sqrt(0.85 * 0.15 / (20 * times)), rel=0.1)
+
+
 def test_the_interval_follows_the_groups() -> None:
     """Ten copies of each item under one group name tell no more than the item; as items of their own they seem to."""
     rows = simulated(60, 0.7)
@@ -432,6 +444,7 @@ def test_levels_are_guessed_and_can_be_given(tmp_path: Path) -> None:
         ("item,rater,field,value\n1,x,f,y,z\n", "line 2: more cells than the header"),
         ("item,rater,field,value\n1,x,f,y\n2,x,f\n", "row 3 has fewer cells than the header"),
         ("item,rater,field,value\n1,x,f,1\n2,x,f,2\n3,x,f,1e999\n", "row 4, field 'f': 1e999 is larger than"),
+        ("item,rater,field,value\n1,x,f,1\n2,x,f,2\n3,x,f,-1e200\n", "row 4, field 'f': -1e200 is larger than"),
         ("item,rater,field,value,Value\n1,x,f,y,z\n", "two columns are called 'value'"),
         ("item,rater,field,value,value\n1,x,f,y,z\n", "two columns are called 'value'"),
         ("item,rater,field,value,group\n1,x,f,y,g\n1,z,f,y,h\n", "item '1' is in groups 'g' and 'h'"),
