@@ -76,5 +76,7 @@ def test_paths_the_readme_names_exist() -> None:
     for name in re.findall(r"^  ((?:\w+\.py ?)+)", tree, re.M):
         for file in name.split():
             assert (ROOT / "curation" / file).is_file(), file
+    have = {p.name for p in (ROOT / "curation").glob("*.py")} - {"__init__.py"}
+    assert set(re.findall(r"\w+\.py", tree)) == have
     for folder in re.findall(r"^(\w+)/", tree, re.M):
         assert (ROOT / folder).is_dir(), folder
