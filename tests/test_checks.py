@@ -161,6 +161,7 @@ CLEAN = [
     ("struck", "While turning, our vehicle is hit on the side by a cyclist who did not stop."),
     ("struck", "A cyclist loses control and falls against the ego vehicle; contact at 2.6 s."),
     ("close", "The truck merges without looking; we brake hard and there is no impact."),
+    ("close", "Unless the truck swerves back the two crash, and it does: they stay apart."),
     ("close", "If we had not braked, the truck would have crushed us."),
     ("close", "The ego vehicle avoids a collision with a merging truck in daylight."),
     ("close", "Nearly hit by a truck on a sunny highway."),
