@@ -318,11 +318,11 @@ def test_an_adapter_equals_its_merged_model(trained: tuple[Path, Any], toy: Any,
     model, processor = vlm.load(tmp_path / "model", device="cpu")
     assert not [n for n, _ in model.named_parameters() if "lora" in n and "visual" in n]
     batch = vlm.collate([_row(toy, processor, 1)], 0)
-    adapted = float(vlm.completion_loss(model, batch)[0])
+    adapted = vlm.completion_loss(model, batch)[0].item()
     merged = vlm.attend_at_once(vlm.mend_positions(model.merge_and_unload()))
     base = vlm.load(trained[0] / "model", device="cpu")[0]
-    assert float(vlm.completion_loss(merged, batch)[0]) == pytest.approx(adapted, rel=1e-4)
-    assert float(vlm.completion_loss(base, batch)[0]) != pytest.approx(adapted, rel=1e-3)
+    assert vlm.completion_loss(merged, batch)[0].item() == pytest.approx(adapted, rel=1e-4)
+    assert vlm.completion_loss(base, batch)[0].item() != pytest.approx(adapted, rel=1e-3)
 
 
 @pytest.mark.parametrize(
