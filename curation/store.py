@@ -42,11 +42,11 @@ def load(kind: type[R], row: Json) -> R:
             f"{kind.__name__} {row.get('id', '?')}: unknown field {unknown[0]!r}; written by a newer version?"
         )
     for name, value in row.items():
-        if name == "events":
-            row[name] = tuple(Event(**{**e, "classes": tuple(e["classes"])}) for e in value)
-        elif str(known[name].type).startswith("tuple["):
+        if str(known[name].type).startswith("tuple["):
             row[name] = tuple(value)
     try:
+        if "events" in row:
+            row["events"] = tuple(Event(**{**e, "classes": tuple(e["classes"])}) for e in row["events"])
         return kind(**row)
     except TypeError as e:
         raise DataError(f"{kind.__name__} {row.get('id', '?')}: {e}") from None
@@ -106,10 +106,7 @@ class Workspace:
             for number, line in enumerate(f, 1):
                 if not line.endswith(b"\n"):
                     return
-                try:
-                    yield json.loads(line)
-                except ValueError as e:
-                    raise DataError(f"{path}:{number}: not JSON ({e}); restore the file or remove the line") from None
+                yield _object(line, f"{path}:{number}", "restore the file or remove the line")
 
     def read(self, kind: type[R]) -> Iterator[R]:
         """The records of `kind` in the order they were written."""
@@ -122,13 +119,22 @@ class Workspace:
         path = self.path(kind)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise DataError(f"{path}: another run is writing it; wait for it to end, or stop it") from None
+            _lock(fd, path)
             _move_torn_line(path, fd)
             yield Writer(path, fd, {row["id"] for row in self.rows(kind)})
             os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    @contextmanager
+    def alone(self, what: str) -> Iterator[None]:
+        """Exclusive right to do `what` in this workspace. Raises DataError if another process is at it."""
+        path = self.root / "locks" / what
+        path.parent.mkdir(exist_ok=True)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            _lock(fd, path)
+            yield
         finally:
             os.close(fd)
 
@@ -149,7 +155,9 @@ class Workspace:
 
     def read_view(self, name: str) -> list[Json]:
         path = self.view_path(name)
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+        lines = path.read_bytes().splitlines() if path.exists() else []  # of bytes: a text may hold U+2028
+        fix = "remove the file and run the recipe again"
+        return [_object(line, f"{path}:{number}", fix) for number, line in enumerate(lines, 1)]
 
     def labels(self) -> list[Label]:
         """The view `labels`, as records."""
@@ -169,6 +177,23 @@ class Workspace:
             shutil.copyfile(path, beside)
             os.replace(beside, target)
         return sha256
+
+
+def _object(line: bytes, where: str, fix: str) -> Json:
+    try:
+        row = json.loads(line)
+    except ValueError as e:
+        raise DataError(f"{where}: not JSON ({e}); {fix}") from None
+    if not isinstance(row, dict):
+        raise DataError(f"{where}: not a record; {fix}")
+    return row
+
+
+def _lock(fd: int, path: Path) -> None:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise DataError(f"{path}: another run is writing it; wait for it to end, or stop it") from None
 
 
 def _move_torn_line(path: Path, fd: int) -> None:

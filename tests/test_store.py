@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from curation.errors import DataError
 from curation.store import Workspace, current_sources, dump, load, write_atomic
-from curation.types import FACTS, Decision, Event, Refusal, Source
+from curation.types import FACTS, Clip, Decision, Event, Refusal, Source
 
 events = st.builds(
     Event,
@@ -165,3 +165,46 @@ def test_unknown_fields_are_refused() -> None:
 
 def test_every_fact_has_its_file() -> None:
     assert sorted(FACTS) == ["assignments", "clips", "decisions", "drafts", "refusals", "reviews", "sources"]
+
+
+def test_a_text_with_odd_line_ends_comes_back_from_a_view(tmp_path: Path) -> None:
+    ws = Workspace(tmp_path)
+    rows = [{"text": "one\u2028two\x85three\x0bfour\r\nfive"}, {"text": ""}]
+    ws.write_view("x", rows)
+    assert ws.read_view("x") == rows
+
+
+def test_a_broken_view_says_what_to_do(tmp_path: Path) -> None:
+    ws = Workspace(tmp_path)
+    ws.write_view("x", [{"a": 1}]).write_text('{"a": 1}\n{"a"')
+    with pytest.raises(DataError, match=r"x\.jsonl:2: not JSON .*remove the file"):
+        ws.read_view("x")
+
+
+@pytest.mark.parametrize("line", [b"5\n", b"[]\n", b"null\n"])
+def test_a_line_that_is_no_record_is_named(tmp_path: Path, line: bytes) -> None:
+    ws = Workspace(tmp_path)
+    ws.path(Refusal).write_bytes(line)
+    with pytest.raises(DataError, match=r"refusals\.jsonl:1: not a record"):
+        list(ws.read(Refusal))
+
+
+def test_an_event_of_a_newer_version_is_refused() -> None:
+    row = {
+        "source_id": "s",
+        "role": "event",
+        "start_s": 0,
+        "end_s": 1,
+        "profile": {},
+        "events": [{"classes": [], "speed": 1}],
+    }
+    with pytest.raises(DataError, match="speed"):
+        load(Clip, row)
+
+
+def test_only_one_at_a_time_does_a_thing(tmp_path: Path) -> None:
+    ws = Workspace(tmp_path)
+    with ws.alone("publish"), pytest.raises(DataError, match="another run"), Workspace(tmp_path).alone("publish"):
+        pass
+    with ws.alone("publish"), ws.alone("resolve"):
+        pass
