@@ -44,14 +44,16 @@ def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Pr
     groups = {row["clip_id"]: row["group"] for row in ws.read_view("groups")}
     fields: dict[str, list[Rating]] = defaultdict(list)
     levels: dict[str, str] = {}
-    for rating, level in ratings(standing(ws.read(Review)), packs, groups):
+    reviews = standing(ws.read(Review))
+    simulated = any(r.origin == "simulated" for r in reviews)
+    for rating, level in ratings(reviews, packs, groups):
         fields[rating.field].append(rating)
         levels[rating.field] = level
     rows, notes = [], []
     for done, name in enumerate(sorted(fields)):
         if progress:
             progress("agree", done, len(fields))
-        rows.append({"field": name, **field_report(fields[name], levels[name], recipe.seed)})
+        rows.append({"field": name, "simulated": simulated, **field_report(fields[name], levels[name], recipe.seed)})
         notes.append(_sentence(rows[-1]))
     ws.write_view("agreement", rows)
     gates = _gates(fields, recipe) if recipe["event"]["basis"] == "review" else []

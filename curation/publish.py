@@ -1,7 +1,7 @@
 """publish: labels → a release. Same facts and same pinned libraries give the same bytes, so the same id.
 
 The release is built in a folder beside its place, its manifest is written last, and the folder is renamed. A run that
-finds nothing changed since the parent makes no release.
+finds nothing changed since the parent, neither data nor what the card tells, makes no release.
 """
 
 from __future__ import annotations
@@ -17,15 +17,18 @@ from typing import Any
 from curation import __version__
 from curation.card import write_card
 from curation.errors import DataError
-from curation.ids import make_id
+from curation.ids import make_id, sha256_bytes
 from curation.recipe import Recipe, lock
-from curation.release import MANIFEST, Release, files, latest, next_version, write_manifest
-from curation.splits import SplitPlan, assign
-from curation.store import Workspace, current_clips, current_sources, dump, write_atomic
+from curation.release import MANIFEST, Release, data_id, latest, next_version, write_manifest
+from curation.splits import ORDER, SplitPlan, assign
+from curation.store import Workspace, current_clips, current_sources, dump
 from curation.tasks import TaskPack, conversations, features, load_packs
 from curation.types import PUBLISHED_BASES, Clip, Draft, Json, Label, Progress, Report, Source
 
 ROW_GROUP_ROWS = 1000
+PACK_FILES = (
+    "schema.json", "task.json", "template.json", "prompt.md", "review.xml", "guidelines.md", "examples.jsonl",
+)  # fmt: skip
 MEDIA_GROUP_BYTES = 64 << 20
 MEDIA_FILE_BYTES = 480 << 20
 
@@ -54,39 +57,37 @@ def gather(ws: Workspace, recipe: Recipe) -> Facts:
     labels = [x for x in labels if x.clip_id in clips]
     drafts = {x.draft_id for x in labels}
     groups = {row["clip_id"]: row["group"] for row in ws.read_view("groups") if row["clip_id"] in clips}
+    if clips.keys() - groups.keys():
+        raise DataError(f"{ws.root}: clips without a group; run `autodrive clip` to its end first")
     return Facts(clips, sources, {d.id: d for d in ws.read(Draft) if d.id in drafts}, labels, groups, packs)
 
 
 def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Progress | None = None) -> Report:
     """Write the next local release under `releases/`, or say that nothing changed."""
     facts = gather(ws, recipe)
-    gates = [g for g in ws.read_view("gate") if g["status"] != "passed"]
-    if recipe["gate"]["enforce"] and gates:
-        return Report("publish", notes=[g["message"] for g in gates], ok=False)
+    if recipe["gate"]["enforce"] and (closed := _closed_gates(ws, recipe)):
+        return Report("publish", notes=closed, ok=False)
     releases = ws.root / "releases"
     parent = latest(releases)
     ledger = _ledger(parent)
     classes = {x.clip_id: x.value["class"] for x in facts.labels if x.task == "event"}
-    plan = assign(facts.groups, classes, recipe["publish"]["splits"], ledger, recipe.seed)
+    plan = assign(facts.groups, classes, recipe["publish"]["splits"], _inherited(ledger, facts), recipe.seed)
     part = releases / ".part"
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     counts = _write_data(part, facts, plan, ws, ledger, progress)
     _copy_packs(part / "schemas", facts.packs)
-    write_atomic(
-        part / "splits.jsonl",
-        "".join(
-            dump({"clip_id": c, "split": s}) + "\n" for c, s in _ordered({**ledger, **plan.split}, ledger)
-        ).encode(),
-    )
-    content = make_id("release", files(part))
-    if parent is not None and parent.id == content:
+    rows = {c: {"clip_id": c, **_places(facts, c), "split": s} for c, s in plan.split.items()}
+    lines = [dump(row) + "\n" for _, row in _ordered({**ledger, **rows}, ledger)]
+    (part / "splits.jsonl").write_text("".join(lines), encoding="utf-8")
+    info = json.loads(json.dumps(_info(ws, recipe, facts, plan, counts), ensure_ascii=False))
+    info["id"] = data_id(part)
+    if parent is not None and {**parent.info, **info, "lock": 0} == {**parent.info, "lock": 0}:
         shutil.rmtree(part)
-        return Report(
-            "publish", {"unchanged": 1}, [f"nothing changed since {parent.version}"], {"release": str(parent.root)}
-        )
-    change = _change(parent, facts, counts)
-    info = _info(ws, recipe, facts, plan, counts, parent, content, next_version(parent, change))
+        said = [f"nothing changed since {parent.version}"]
+        return Report("publish", {"unchanged": 1}, said, {"release": str(parent.root)})
+    info["version"] = next_version(parent, _change(parent, facts, plan, counts))
+    info["parent"] = {"version": parent.version, "id": parent.id} if parent else None
     (part / "release.json").write_text(json.dumps(info, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     write_card(part, info)
     write_manifest(part)
@@ -97,38 +98,67 @@ def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Pr
     notes = [f"release {info['version']} in {target}"]
     if info["simulated"]:
         notes.append("made with simulated raters: it can never be pushed to a Hub")
-    return Report(
-        "publish",
-        {"clips": len(facts.clips) - len(plan.withdrawn), **counts},
-        notes,
-        {"release": str(target), "id": content},
-    )
+    told = {"clips": len(plan.split), **counts}
+    return Report("publish", told, notes, {"release": str(target), "id": info["id"]})
+
+
+def _closed_gates(ws: Workspace, recipe: Recipe) -> list[str]:
+    """Why the recipe's gate does not let a release pass."""
+    gates = ws.read_view("gate")
+    if not gates and recipe["event"]["basis"] == "review":
+        return ["gate: agreement was not measured; run `autodrive agree` first"]
+    return [g["message"] for g in gates if g["status"] != "passed"]
 
 
 def _copy_packs(target: Path, packs: dict[str, TaskPack]) -> None:
-    """The task packs as they were, each schema with its references resolved, so that it stands alone."""
+    """The files that make a task pack, each schema with its references resolved, so that it stands alone."""
     for name, pack in packs.items():
-        shutil.copytree(pack.path, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+        (target / name).mkdir(parents=True)
+        for file in PACK_FILES:
+            if (pack.path / file).is_file():
+                shutil.copyfile(pack.path / file, target / name / file)
         (target / name / "schema.json").write_text(
             json.dumps(pack.schema, indent=1, ensure_ascii=False) + "\n", "utf-8"
         )
 
 
-def _ledger(parent: Release | None) -> dict[str, str]:
+def _ledger(parent: Release | None) -> dict[str, Json]:
+    """Every clip ever published: its row in splits.jsonl, by clip id."""
     if parent is None:
         return {}
     lines = (parent.root / "splits.jsonl").read_text(encoding="utf-8").splitlines()
-    return {row["clip_id"]: row["split"] for row in map(json.loads, lines)}
+    return {row["clip_id"]: row for row in map(json.loads, lines)}
 
 
-def _ordered(mapping: dict[str, str], ledger: dict[str, str]) -> list[tuple[str, str]]:
+def _places(facts: Facts, clip_id: str) -> dict[str, str]:
+    """Where a clip comes from, whatever it was cut by: its file's bytes; its drive, else upload, else key (opaque)."""
+    source = facts.sources[facts.clips[clip_id].source_id]
+    held = source.drive or source.upload or source.key
+    return {"source_sha256": source.sha256, "unit": make_id("unit", [source.dataset, held])}
+
+
+def _inherited(ledger: dict[str, Json], facts: Facts) -> dict[str, str]:
+    """Split by clip id, of clips that were published and of those cut from a file or drive that was."""
+    known: dict[str, str] = {}
+    for row in sorted(ledger.values(), key=lambda row: -ORDER.index(row["split"])):  # the gravest split wins
+        known |= dict.fromkeys((row["source_sha256"], row["unit"]), row["split"])
+    found = {}
+    for clip in facts.clips:
+        places = _places(facts, clip)
+        split = known.get(places["source_sha256"]) or known.get(places["unit"])
+        if clip in ledger or split:
+            found[clip] = ledger[clip]["split"] if clip in ledger else str(split)
+    return found
+
+
+def _ordered(mapping: dict[str, Any], ledger: dict[str, Json]) -> list[tuple[str, Any]]:
     """The parent's order, then the new ones by id."""
     place = {clip: i for i, clip in enumerate(ledger)}
     return sorted(mapping.items(), key=lambda kv: (place.get(kv[0], len(place)), kv[0]))
 
 
 def _write_data(
-    part: Path, facts: Facts, plan: SplitPlan, ws: Workspace, ledger: dict[str, str], progress: Progress | None
+    part: Path, facts: Facts, plan: SplitPlan, ws: Workspace, ledger: dict[str, Json], progress: Progress | None
 ) -> dict[str, int]:
     order = [clip for clip, _ in _ordered(plan.split, ledger)]
     by_key = {(x.clip_id, x.task): x for x in facts.labels}
@@ -228,7 +258,7 @@ def _write_media(part: Path, clips: Sequence[Clip], sources: dict[str, Source], 
     writer, batch, held, total, shard = None, [], 0, 0, 0
     for i, clip in enumerate(clips):
         source = sources[clip.source_id]
-        data = ws.blob(clip.blob).read_bytes() if source.redistribute else None
+        data = _media(ws, clip) if source.redistribute else None
         batch.append(_media_row(clip, source, data))
         held += len(data or b"")
         if held >= MEDIA_GROUP_BYTES or len(batch) >= ROW_GROUP_ROWS or i + 1 == len(clips):
@@ -263,29 +293,29 @@ def _media_row(clip: Clip, source: Source, data: bytes | None) -> Json:
     }
 
 
-def _change(parent: Release | None, facts: Facts, counts: dict[str, int]) -> str:
+def _media(ws: Workspace, clip: Clip) -> bytes:
+    path = ws.blob(clip.blob)
+    data = path.read_bytes() if path.is_file() else b""
+    if sha256_bytes(data) != clip.blob:
+        fault = "is not what its name says" if data else "is missing"
+        raise DataError(f"{path}: the media of {clip.id} {fault}; restore it, or yank the source and publish again")
+    return data
+
+
+def _change(parent: Release | None, facts: Facts, plan: SplitPlan, counts: dict[str, int]) -> str:
     """What the diff to the parent amounts to."""
     if parent is None:
         return "minor"
     if {n: p.schema_id for n, p in facts.packs.items() if n in parent.info["schema_ids"]} != parent.info["schema_ids"]:
         return "major"
-    before = set(parent.clips)
-    return "minor" if {x.clip_id for x in facts.labels} - before or counts.keys() - set(parent.tasks) else "patch"
+    return "minor" if plan.split.keys() - parent.clips.keys() or counts.keys() - set(parent.tasks) else "patch"
 
 
-def _info(
-    ws: Workspace,
-    recipe: Recipe,
-    facts: Facts,
-    plan: SplitPlan,
-    counts: dict[str, int],
-    parent: Release | None,
-    content: str,
-    version: str,
-) -> Json:
+def _info(ws: Workspace, recipe: Recipe, facts: Facts, plan: SplitPlan, counts: dict[str, int]) -> Json:
+    """What the release tells of itself, but for its version, id and parent."""
     labels = [x for x in facts.labels if x.clip_id in plan.split]
     splits: dict[str, Any] = {}
-    for name in recipe["publish"]["splits"]:
+    for name in sorted({*recipe["publish"]["splits"], *plan.split.values()}, key=ORDER.index, reverse=True):
         inside = [x for x in labels if x.task == "event" and plan.split[x.clip_id] == name]
         splits[name] = {
             "clips": len(inside),
@@ -294,15 +324,13 @@ def _info(
         }
     test = [x for x in labels if x.task == "event" and plan.split[x.clip_id] == "test"]
     weak = sum(x.basis != "adjudicated" and x.raters < 2 for x in test)
+    agreement = ws.read_view("agreement")
     used = {facts.clips[x.clip_id].source_id for x in labels}
     return {
         "name": recipe.name,
         "title": recipe["publish"]["title"] or recipe.name,
         "licence": recipe["publish"]["licence"],
-        "version": version,
-        "id": content,
-        "parent": {"version": parent.version, "id": parent.id} if parent else None,
-        "simulated": any(x.simulated for x in labels),
+        "simulated": any(x.simulated for x in labels) or any(r.get("simulated") for r in agreement),
         "tasks": list(counts),
         "rows": counts,
         "schema_ids": {n: p.schema_id for n, p in facts.packs.items()},
@@ -313,7 +341,7 @@ def _info(
         "unknown_drives": sum(not (facts.sources[s].drive or facts.sources[s].upload) for s in used),
         "sources": len(used),
         "not_redistributed": sum(not facts.sources[facts.clips[c].source_id].redistribute for c in plan.split),
-        "agreement": ws.read_view("agreement"),
+        "agreement": agreement,
         "gate": ws.read_view("gate"),
         "probe": ws.read_view("probe"),
         "issues": dict(sorted(Counter(f"{r['severity']}.{r['rule']}" for r in ws.read_view("issues")).items())),

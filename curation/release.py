@@ -3,7 +3,7 @@
 releases/<version>/
   README.md               the dataset card
   release.json            version, id, parent, counts, agreement, text-prior probe, resolved recipe, tool versions
-  splits.jsonl            the ledger: every clip ever published and its split
+  splits.jsonl            the ledger: every clip ever published, the file and drive it came from, and its split
   data/<task>/<split>-00000.parquet
   media/part-00000.parquet
   schemas/<task>/…        the task packs it was made with
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from curation.errors import DataError
-from curation.ids import sha256_bytes, sha256_file
+from curation.ids import make_id, sha256_bytes, sha256_file
 from curation.types import Json
 
 MANIFEST = "MANIFEST.sha256"
@@ -107,6 +107,11 @@ def files(root: Path) -> dict[str, str]:
     return {p.relative_to(root).as_posix(): sha256_file(p) for p in paths}
 
 
+def data_id(root: Path) -> str:
+    """The id of a release: of all its files but those that tell of them."""
+    return make_id("release", {k: v for k, v in files(root).items() if k not in ("release.json", "README.md")})
+
+
 def write_manifest(root: Path) -> None:
     """The last file of a release."""
     text = "".join(f"{digest}  {name}\n" for name, digest in files(root).items())
@@ -126,7 +131,7 @@ def broken_files(root: Path) -> list[str]:
     out = [f"{root / name}: missing" for name in said if name not in found]
     out += [f"{root / name}: not in the manifest" for name in found if name not in said]
     out += [f"{root / name}: changed" for name in found if name in said and found[name] != said[name]]
-    return out
+    return out or ([] if Release(root).id == data_id(root) else [f"{root / 'release.json'}: the id is of other files"])
 
 
 def versions(releases: Path) -> list[Path]:

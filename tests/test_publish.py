@@ -1,17 +1,20 @@
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from curation.errors import DataError
+from curation.errors import DataError, UsageError
 from curation.publish import run
 from curation.recipe import Recipe, load_recipe
 from curation.records import verify
-from curation.release import Release, broken_files, next_version
+from curation.release import Release, broken_files, next_version, write_manifest
 from curation.store import Workspace
 from curation.types import Clip, Decision, Event, Label, Source
 
@@ -27,12 +30,20 @@ def value(name: str) -> dict[str, Any]:
 
 def recipe_at(folder: Path, **more: Any) -> Recipe:
     folder.mkdir(parents=True, exist_ok=True)
-    data = {"name": "t", "workspace": ".", "sources": [{"kind": "demo", "triplets": 1, "drives": 1}], "tasks": [], **more}
+    data = {
+        "name": "t",
+        "workspace": ".",
+        "sources": [{"kind": "demo", "triplets": 1, "drives": 1}],
+        "tasks": [],
+        **more,
+    }
     (folder / "recipe.yaml").write_text(yaml.safe_dump(data))
     return load_recipe(folder / "recipe.yaml")
 
 
-def fill(ws: Workspace, first: int, last: int, *, redistribute: bool = True, simulated: bool = False, basis: str = "agreed") -> None:
+def fill(
+    ws: Workspace, first: int, last: int, *, redistribute: bool = True, simulated: bool = False, basis: str = "agreed"
+) -> None:
     """A workspace with clips first..last: three classes in turn, four clips a drive, and their labels and groups."""
     labels = ws.labels()
     rows = ws.read_view("groups")
@@ -43,7 +54,9 @@ def fill(ws: Workspace, first: int, last: int, *, redistribute: bool = True, sim
             name = CLASSES[i % 3]
             s = Source("d", str(i), f"{i}.mp4", f"{i:064}", 9.0, 10.0, 4, 4, drive=str(i // 4), events=(Event((name,)),),
                        attributes={"weather": "rain"}, redistribute=redistribute)  # fmt: skip
-            c = Clip(s.id, "event", 0.0, 6.0, {"fps": 10}, blob=ws.add_blob(media), frames=60, fps=10.0, width=4, height=4)
+            c = Clip(
+                s.id, "event", 0.0, 6.0, {"fps": 10}, blob=ws.add_blob(media), frames=60, fps=10.0, width=4, height=4
+            )
             sources.add(s)
             clips.add(c)
             labels.append(Label(c.id, "event", value(name), basis, simulated=simulated, raters=3))
@@ -113,7 +126,9 @@ def test_unchanged_means_no_release_and_a_change_the_next_version(recipe: Recipe
         old = [r["clip_id"] for r in first.rows("event", split)]
         assert [r["clip_id"] for r in second.rows("event", split)][: len(old)] == old
     labels = ws.labels()
-    ws.write_view("labels", [*labels[:-1], Label(labels[-1].clip_id, "event", value("collision"), "adjudicated", raters=3)])
+    ws.write_view(
+        "labels", [*labels[:-1], Label(labels[-1].clip_id, "event", value("collision"), "adjudicated", raters=3)]
+    )
     assert publish(recipe).version == "1.1.1"
 
 
@@ -160,7 +175,9 @@ def test_datasets_loads_it_as_it_says(recipe: Recipe, tmp_path: Path) -> None:
     fill(Workspace(recipe.workspace), 0, 60)
     release = publish(recipe)
     loaded = load_dataset(str(release.root), cache_dir=str(tmp_path / "cache"))
-    assert {s: loaded[s].num_rows for s in loaded} == {s: len(release.rows("event", s)) for s in ("train", "validation", "test")}
+    assert {s: loaded[s].num_rows for s in loaded} == {
+        s: len(release.rows("event", s)) for s in ("train", "validation", "test")
+    }
     assert loaded["test"][0]["value"] == release.rows("event", "test")[0]["value"]
     media = load_dataset(str(release.root), "media", cache_dir=str(tmp_path / "cache"))["clips"]
     rows = media.cast_column("video", Video(decode=False))
@@ -191,7 +208,10 @@ def test_a_touched_file_is_named(recipe: Recipe) -> None:
     root = publish(recipe).root
     (root / "splits.jsonl").write_text("")
     (root / "extra").write_text("")
-    assert [line.rsplit("/", 1)[1] for line in broken_files(root)] == ["extra: not in the manifest", "splits.jsonl: changed"]
+    assert [line.rsplit("/", 1)[1] for line in broken_files(root)] == [
+        "extra: not in the manifest",
+        "splits.jsonl: changed",
+    ]
 
 
 def test_hostile_text_cannot_leave_its_place_in_the_card(tmp_path: Path) -> None:
@@ -205,3 +225,152 @@ def test_hostile_text_cannot_leave_its_place_in_the_card(tmp_path: Path) -> None
 
 def test_versions() -> None:
     assert next_version(None, "patch") == "1.0.0"
+
+
+def recut(ws: Workspace) -> None:
+    """The same sources cut anew, as after a change of the recipe's clip settings: every clip has another id."""
+    media = ws.root / "m"
+    labels, rows = [], []
+    groups = {row["clip_id"]: row["group"] for row in ws.read_view("groups")}
+    with ws.writer(Clip) as out:
+        for old, label in zip(list(ws.read(Clip)), ws.labels(), strict=True):
+            new = replace(old, profile={"fps": 5}, blob=ws.add_blob(media), id="")
+            out.add(new)
+            labels.append(replace(label, clip_id=new.id, id=""))
+            rows.append({"clip_id": new.id, "group": groups[old.id]})
+            rows.append({"clip_id": old.id, "group": groups[old.id], "current": False})
+    ws.write_view("labels", labels)
+    ws.write_view("groups", rows)
+
+
+def by_drive(release: Release) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for row in release.rows("event"):
+        found.setdefault(row["group"], set()).add(row["split"])
+    return found
+
+
+def test_a_drive_keeps_its_split_when_everything_is_cut_anew(recipe: Recipe, tmp_path: Path) -> None:
+    ws = Workspace(recipe.workspace)
+    fill(ws, 0, 120)
+    first = by_drive(publish(recipe))
+    recut(ws)
+    other = recipe_at(tmp_path / "a", seed=5)  # another seed deals new groups otherwise
+    assert by_drive(publish(other)) == first
+
+
+def test_a_split_that_the_recipe_no_longer_names_is_still_told(recipe: Recipe, tmp_path: Path) -> None:
+    ws = Workspace(recipe.workspace)
+    fill(ws, 0, 60)
+    publish(recipe)
+    fill(ws, 60, 72)
+    release = publish(recipe_at(tmp_path / "a", publish={"splits": {"train": 1, "test": 1}}))
+    assert release.info["splits"]["validation"]["clips"] == len(release.rows("event", "validation")) > 0
+    assert "data/event/validation-*.parquet" in (release.root / "README.md").read_text()
+
+
+@pytest.mark.parametrize("splits", [{}, {"train": 0}, {"../x": 1}, {"train": 1, "val": 1}])
+def test_splits_that_make_no_sense_are_no_recipe(tmp_path: Path, splits: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match="publish"):
+        recipe_at(tmp_path, publish={"splits": splits})
+
+
+def test_a_release_without_test_clips_is_one(tmp_path: Path) -> None:
+    recipe = recipe_at(tmp_path, publish={"splits": {"train": 1}})
+    fill(Workspace(recipe.workspace), 0, 12)
+    release = publish(recipe)
+    assert release.rows("event", "test") == []
+    assert release.info["test_labels"] == {"n": 0, "below_two_raters": 0}
+
+
+def test_what_only_the_card_tells_makes_a_patch_and_the_same_data_keep_their_id(recipe: Recipe, tmp_path: Path) -> None:
+    ws = Workspace(recipe.workspace)
+    fill(ws, 0, 12)
+    first = publish(recipe)
+    assert publish(recipe_at(tmp_path / "a", finetune={"max_steps": 9})).version == "1.0.0"
+    second = publish(recipe_at(tmp_path / "a", publish={"licence": "cc-by-4.0"}))
+    assert (second.version, second.id) == ("1.0.1", first.id)
+    assert "license: cc-by-4.0" in (second.root / "README.md").read_text()
+
+
+def test_a_clip_without_media_or_with_other_media_is_one_error(recipe: Recipe) -> None:
+    ws = Workspace(recipe.workspace)
+    fill(ws, 0, 3)
+    blob = ws.blob(next(ws.read(Clip)).blob)
+    blob.write_bytes(b"other")
+    with pytest.raises(DataError, match="not what its name says"):
+        publish(recipe)
+    blob.unlink()
+    with pytest.raises(DataError, match=r"is missing; restore it, or yank"):
+        publish(recipe)
+
+
+def test_a_clip_without_a_group_is_not_dropped_in_silence(recipe: Recipe) -> None:
+    ws = Workspace(recipe.workspace)
+    fill(ws, 0, 12)
+    ws.write_view("groups", ws.read_view("groups")[1:])
+    with pytest.raises(DataError, match="without a group"):
+        publish(recipe)
+
+
+def test_an_enforced_gate_that_was_never_measured_is_closed(tmp_path: Path) -> None:
+    recipe = recipe_at(tmp_path, gate={"enforce": True})
+    ws = Workspace(recipe.workspace)
+    fill(ws, 0, 12)
+    report = run(ws, recipe)
+    assert not report.ok
+    assert "autodrive agree" in report.notes[0]
+
+
+def test_simulated_agreement_marks_a_release_of_trusted_labels(recipe: Recipe) -> None:
+    ws = Workspace(recipe.workspace)
+    fill(ws, 0, 12, basis="source")
+    score = {"value": None, "reason": "x"}
+    row = {"field": "event.class", "n_raters": 3, "n_units": 9, "raw": score, "alpha": score, "ac1": score}
+    ws.write_view("agreement", [{**row, "simulated": True}])
+    release = publish(recipe)
+    assert release.simulated
+    assert "simulated raters" in (release.root / "README.md").read_text()
+
+
+def test_only_the_files_of_a_pack_go_out(tmp_path: Path) -> None:
+    pack = tmp_path / "packs" / "caption"
+    shutil.copytree(Path(__file__).parent.parent / "schemas" / "caption", pack)
+    (pack / ".env").write_text("KEY=secret")
+    (pack / "notes").mkdir()
+    recipe = recipe_at(tmp_path, tasks=["packs/caption"])
+    fill(Workspace(recipe.workspace), 0, 3)
+    found = {p.name for p in (publish(recipe).root / "schemas" / "caption").iterdir()}
+    assert found == {"schema.json", "task.json", "template.json", "prompt.md", "review.xml", "examples.jsonl"}
+
+
+def test_what_a_killed_run_left_is_swept_and_never_taken_for_a_release(recipe: Recipe) -> None:
+    ws = Workspace(recipe.workspace)
+    fill(ws, 0, 12)
+    first = publish(recipe)
+    shutil.copytree(first.root, ws.root / "releases" / ".part")
+    (ws.root / "releases" / ".part" / "README.md").write_text("half")
+    assert verify(recipe.workspace, None).ok
+    assert run(ws, recipe).counts == {"unchanged": 1}
+    assert [p.name for p in (ws.root / "releases").iterdir()] == ["1.0.0"]
+
+
+def test_an_id_of_other_files_is_broken(recipe: Recipe) -> None:
+    fill(Workspace(recipe.workspace), 0, 12)
+    root = publish(recipe).root
+    info = json.loads((root / "release.json").read_text())
+    (root / "release.json").write_text(json.dumps({**info, "id": "release1_0"}))
+    write_manifest(root)
+    assert broken_files(root) == [f"{root / 'release.json'}: the id is of other files"]
+
+
+def test_verify_lists_all_that_broke_and_goes_on(recipe: Recipe) -> None:
+    ws = Workspace(recipe.workspace)
+    fill(ws, 0, 3)
+    lines = ws.path(Source).read_bytes().splitlines(keepends=True)
+    ws.path(Source).write_bytes(lines[0] * 2 + b"broken\n" + lines[1])
+    ws.blob(next(ws.read(Clip)).blob).unlink()
+    report = verify(recipe.workspace, None)
+    assert not report.ok
+    for word in ("2 times", ":3: not JSON", "is missing"):
+        assert any(word in note for note in report.notes), word
