@@ -15,6 +15,7 @@ import copy
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from curation.draft import current_drafts
@@ -73,16 +74,16 @@ def event_label(clip: Clip, reviews: list[Review]) -> Label:
     """The raters' event. `reviews`: the standing ones of this clip, tasks `event` and `clip`."""
     ids = tuple(sorted(r.id for r in reviews))
     simulated = any(r.origin == "simulated" for r in reviews)
-    raters = {r.reviewer for r in reviews}
+    newest = {r.reviewer: r for r in sorted(reviews, key=_told) if r.task == "event" and _names_a_class(r)}
+    judged = list(newest.values())  # one vote a rater
 
     def label(value: Any, basis: str, detail: str = "") -> Label:
-        return Label(clip.id, "event", value, basis, None, ids, simulated, len(raters), detail)
+        return Label(clip.id, "event", value, basis, None, ids, simulated, len(judged), detail)
 
     problems = [r for r in reviews if r.task == "clip" and r.verdict == "reject"]
-    if problems and 2 * len({r.reviewer for r in problems}) > len(raters):
+    if 2 * len({r.reviewer for r in problems}) > len({r.reviewer for r in reviews}):
         faults = sorted({f for r in problems for f in r.faults})
         return label(None, "excluded", "clip problem: " + ", ".join(faults))
-    judged = [r for r in reviews if r.task == "event" and r.verdict in ("accept", "edit") and r.value]
     decided = [r for r in judged if r.round == "adjudication"]
     if decided:
         return label(_combine([decided[-1].value]), "adjudicated")
@@ -97,6 +98,15 @@ def event_label(clip: Clip, reviews: list[Review]) -> Label:
     detail = f"the source says {' or '.join(sorted(admissible))}" if admissible and winner not in admissible else ""
     basis = "single" if len(judged) == 1 else "agreed" if count == len(judged) else "majority"
     return label(value, basis, detail)
+
+
+def _told(r: Review) -> tuple[bool, str, str]:
+    """Order of judgements: adjudications last, then by time; the id where clocks say nothing."""
+    return r.round == "adjudication", r.reviewed_at, r.id
+
+
+def _names_a_class(r: Review) -> bool:
+    return r.verdict in ("accept", "edit") and bool(r.value)
 
 
 def _combine(values: list[Json]) -> Json:
@@ -115,14 +125,14 @@ def text_label(pack: TaskPack, draft: Draft, reviews: list[Review], error: str =
     """The reviewed text. `reviews`: the standing ones that judged this draft; `error`: why validation refuses it."""
     ids = tuple(sorted(r.id for r in reviews))
     simulated = any(r.origin == "simulated" for r in reviews)
-    raters = len({r.reviewer for r in reviews})
+    judged = sorted((r for r in reviews if r.verdict in ("accept", "edit", "reject")), key=_told)
+    raters = len({r.reviewer for r in judged})
 
     def label(value: Any, basis: str, detail: str = "") -> Label:
         return Label(draft.clip_id, draft.task, value, basis, draft.id, ids, simulated, raters, detail)
 
     if error:
         return label(None, "excluded", error)
-    judged = [r for r in reviews if r.verdict in ("accept", "edit", "reject")]
     if not judged:
         return label(None, "rejected", "nobody could tell") if reviews else label(draft.value, "unreviewed")
     by_item: dict[str | None, list[Review]] = defaultdict(list)
@@ -134,6 +144,9 @@ def text_label(pack: TaskPack, draft: Draft, reviews: list[Review], error: str =
         if value is None:
             return label(None, basis)
     decided = {str(item): _decide(_ABSENT, rs) for item, rs in by_item.items()}
+    for r in reviews:  # an item that nobody could tell goes the way of a text that nobody could tell
+        if r.item_id is not None:
+            decided.setdefault(r.item_id, (None, "rejected"))
     if decided:
         value = _apply_items(pack, value, decided)
         if value is None:
@@ -187,7 +200,10 @@ def _apply_items(pack: TaskPack, value: Json, decided: dict[str, tuple[Any, str]
 
 
 def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Progress | None = None) -> Report:
-    """Write the view `labels`: events first, then the texts drafted from the events that are resolved."""
+    """Write the view `labels`: events first, then the texts drafted from the events that are resolved.
+
+    With `limit` the first clips are resolved and counted, but nothing is written: a part is no view.
+    """
     packs = load_packs(["event", *recipe["tasks"]], recipe.base)
     clips = list(current_clips(ws).values())[:limit]
     reviews: dict[str, list[Review]] = defaultdict(list)
@@ -200,13 +216,17 @@ def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Pr
         own = [r for r in reviews[clip.id] if r.task in ("event", "clip")]
         labels.append(source_label(clip) if recipe["event"]["basis"] == "source" else event_label(clip, own))
     labels += _outcomes(clips, {label.clip_id: label for label in labels})
+    simulated = {x.clip_id for x in labels if x.simulated}
     flagged = open_errors(ws, recipe)
     for (clip_id, task), draft in current_drafts(ws, recipe, labels).items():
         own = [r for r in reviews[clip_id] if r.task == task and r.draft_id == draft.id]
-        labels.append(text_label(packs[task], draft, own, flagged.get(draft.id, "")))
+        text = text_label(packs[task], draft, own, flagged.get(draft.id, ""))
+        labels.append(replace(text, simulated=text.simulated or clip_id in simulated))
     labels.sort(key=lambda label: (label.clip_id, label.task))
-    ws.write_view("labels", labels)
-    return Report("resolve", dict(sorted(Counter(f"{x.task}.{x.basis}" for x in labels).items())))
+    counts = dict(sorted(Counter(f"{x.task}.{x.basis}" for x in labels).items()))
+    if limit is None:
+        ws.write_view("labels", labels)
+    return Report("resolve", counts, [f"only {len(clips)} clips looked at, nothing written"] if limit else [])
 
 
 def _outcomes(clips: list[Clip], events: dict[str, Label]) -> list[Label]:

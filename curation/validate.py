@@ -23,7 +23,10 @@ CLASS = "the class, from what is asked"  # the probe's family for a whole questi
 
 
 def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Progress | None = None) -> Report:
-    """Write the views `issues` and `probe`. `ok` is false when a finding is as grave as the recipe's `fail_on`."""
+    """Write the views `issues` and `probe`. `ok` is false when a finding is as grave as the recipe's `fail_on`.
+
+    With `limit` the first drafts are checked and told of, but nothing is written: a part is no view.
+    """
     packs = load_packs(["event", *recipe["tasks"]], recipe.base)
     labels = ws.labels()
     drafts = sorted(current_drafts(ws, recipe, labels).values(), key=lambda d: (d.task, d.clip_id))[:limit]
@@ -44,9 +47,12 @@ def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Pr
         found += record_issues(draft, context)
     found += check_set(drafts, packs, {clip: x.value["class"] for clip, x in events.items()})
     probes = [row for task in recipe["tasks"] if task in packs for row in probe(packs[task], drafts, events, groups)]
-    ws.write_view("issues", found)
-    ws.write_view("probe", probes)
-    return _report(ws, recipe, drafts, found, probes)
+    if limit is None:
+        ws.write_view("issues", found)
+        ws.write_view("probe", probes)
+    report = _report(ws, recipe, drafts, found, probes)
+    report.notes += [f"only {len(drafts)} drafts looked at, nothing written"] if limit else []
+    return report
 
 
 def record_issues(draft: Draft, context: Context) -> list[Issue]:

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from curation.cli import main
 from curation.release import Release, versions
+from curation.store import Workspace
 
 SCHEMA = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -86,6 +87,10 @@ def recipe(tmp_path: Path) -> Path:
 
 
 def test_a_folder_is_enough(recipe: Path) -> None:
+    assert CliRunner().invoke(main, ["run", str(recipe), "--until", "validate"]).exit_code == 0
+    assert CliRunner().invoke(main, ["resolve", str(recipe)]).exit_code == 0
+    unread = [x for x in Workspace(recipe.parent / "ws").labels() if x.task == "headline"]
+    assert {(x.basis, x.simulated) for x in unread} == {("unreviewed", True)}  # of events that simulated raters named
     done = CliRunner().invoke(main, ["run", str(recipe), "--until", "publish"], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     release = Release(versions(recipe.parent / "ws" / "releases")[-1])

@@ -10,11 +10,20 @@ from curation.resolve import event_label, source_label, standing, target_event, 
 from curation.tasks import load_packs
 from curation.types import Clip, Draft, Event, Review
 
-CLIP = Clip("s", "event", 0.0, 6.0, {}, frames=60, fps=10.0, events=(Event(("collision", "near_collision"), time_s=3.0),))
+CLIP = Clip(
+    "s", "event", 0.0, 6.0, {}, frames=60, fps=10.0, events=(Event(("collision", "near_collision"), time_s=3.0),)
+)
 
 
 def value(name: str, at: float | None = None) -> dict[str, Any]:
-    return {"class": name, "alert_s": at, "event_s": at, "ego_role": "striking", "partner": "car", "time_basis": "contact"}
+    return {
+        "class": name,
+        "alert_s": at,
+        "event_s": at,
+        "ego_role": "striking",
+        "partner": "car",
+        "time_basis": "contact",
+    }
 
 
 def saw(rater: str, name: str, at: float | None = None, **more: Any) -> Review:
@@ -38,7 +47,12 @@ def test_adjudication_wins() -> None:
 
 
 def test_times_are_the_median_of_those_who_chose_the_class() -> None:
-    reviews = [saw("a", "collision", 3.0), saw("b", "collision", 3.4), saw("c", "normal", 9.0), saw("d", "collision", 5.0)]
+    reviews = [
+        saw("a", "collision", 3.0),
+        saw("b", "collision", 3.4),
+        saw("c", "normal", 9.0),
+        saw("d", "collision", 5.0),
+    ]
     assert event_label(CLIP, reviews).value["event_s"] == 3.4
 
 
@@ -155,3 +169,29 @@ def test_what_the_reviews_leave_must_fit_the_schema(draft: Draft) -> None:
 def test_an_open_error_excludes(draft: Draft) -> None:
     label = text_label(PACKS["vqa"], draft, [judge(draft, "a", "accept")], "schema: broken")
     assert (label.basis, label.value, label.detail) == ("excluded", None, "schema: broken")
+
+
+def test_one_rater_has_one_vote_and_the_last_word_is_theirs() -> None:
+    twice = [saw("a", "collision", round="triage"), saw("a", "collision", round="blind", reviewed_at="2")]
+    assert (event_label(CLIP, twice).basis, event_label(CLIP, twice).raters) == ("single", 1)
+    changed = [saw("a", "normal", reviewed_at="1"), saw("a", "collision", round="blind", reviewed_at="2")]
+    assert event_label(CLIP, changed).value["class"] == event_label(CLIP, changed[::-1]).value["class"] == "collision"
+
+
+def test_who_cannot_tell_is_no_rater_of_the_label(draft: Draft) -> None:
+    shrug = Review(CLIP.id, "event", "b", "triage", "cannot_tell")
+    assert event_label(CLIP, [saw("a", "normal"), shrug]).raters == 1
+    label = text_label(PACKS["vqa"], draft, [judge(draft, "a", "accept"), judge(draft, "b", "cannot_tell")])
+    assert (label.basis, label.raters) == ("single", 1)
+
+
+def test_the_later_adjudication_decides_in_any_order() -> None:
+    first = saw("boss", "normal", round="adjudication", reviewed_at="2026-01-01")
+    second = saw("chief", "collision", round="adjudication", reviewed_at="2026-01-02")
+    for order in ([first, second], [second, first]):
+        assert event_label(CLIP, order).value["class"] == "collision"
+
+
+def test_an_item_that_nobody_could_tell_is_left_out(draft: Draft) -> None:
+    reviews = [judge(draft, "r", "accept", "a"), judge(draft, "r", "cannot_tell", "b")]
+    assert [i["id"] for i in text_label(PACKS["vqa"], draft, reviews).value["items"]] == ["a"]
