@@ -5,6 +5,7 @@ Only light modules are imported here; each command imports its worker when it is
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from collections.abc import Iterator
@@ -22,8 +23,14 @@ LIMIT = click.option("--limit", type=click.IntRange(min=1), help="Take at most N
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
+# What the machine refuses, and no code can mend: rights, room, a file where a folder should be.
+REFUSED = {
+    getattr(errno, n) for n in ("EACCES", "EPERM", "EROFS", "ENOSPC", "EDQUOT", "EFBIG", "ENOTDIR", "EISDIR", "EEXIST")
+}
+
+
 class _Group(click.Group):
-    """Turns our errors into one line and their exit code; anything else keeps its traceback."""
+    """Turns our errors and the machine's into one line and an exit code; anything else keeps its traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -31,6 +38,14 @@ class _Group(click.Group):
         except AutodriveError as e:
             click.echo(f"Error: {e}", err=True)
             ctx.exit(e.exit_code)
+        except OSError as e:
+            if e.errno not in REFUSED:
+                raise
+            click.echo(
+                f"Error: {e.filename or ctx.invoked_subcommand}: {e.strerror}; mend that, then run it again",
+                err=True,
+            )
+            ctx.exit(1)
         except KeyboardInterrupt:
             click.echo("Stopped. Run the same command again to go on.", err=True)
             ctx.exit(130)
@@ -77,15 +92,16 @@ def _progress() -> Iterator[Any]:
         return
     from time import monotonic
 
-    start: dict[str, float] = {}
-    last: dict[str, float] = {}
+    last = monotonic()
+    start: dict[str, tuple[float, int]] = {}
 
     def line(what: str, done: int, total: int) -> None:
+        nonlocal last
         t = monotonic()
-        start.setdefault(what, t)
-        if t - last.get(what, start[what]) >= 5:
-            last[what] = t
-            rate = done / (t - start[what])
+        began, first = start.setdefault(what, (last, 0) if not start else (t, done))
+        if t - last >= 5 and t > began:
+            last = t
+            rate = (done - first) / (t - began)
             left = f", {(total - done) / rate:.0f} s left" if rate > 0 else ""
             click.echo(f"  {what}: {done}/{total}, {rate:.1f}/s{left}", err=True)
 
@@ -101,20 +117,20 @@ def _show(report: Any, as_json: bool) -> None:
     click.echo(f"{report.stage:<14} {counts}".rstrip())
     for note in report.notes:
         click.echo(f"               {note}")
+    if report.gate:
+        click.echo(report.gate)
     if "report" in report.data:
         click.echo(report.data["report"])
 
 
 def _stage(name: str, recipe: Path, limit: int | None, as_json: bool) -> None:
-    from curation.pipeline import open_workspace, step
+    from curation.pipeline import open_workspace, perform
     from curation.recipe import load_recipe
 
     loaded = load_recipe(recipe)
     with _progress() as progress:
-        report = step(name)(open_workspace(loaded), loaded, limit=limit, progress=progress)
+        report = perform(name, open_workspace(loaded), loaded, limit=limit, progress=progress)
     _show(report, as_json)
-    if report.gate:
-        click.echo(report.gate)
     if not report.ok:
         sys.exit(1)
 
@@ -134,10 +150,12 @@ HELP = {
 def _add_stage(name: str, text: str) -> None:
     @main.command(name, help=text)
     @RECIPE
-    @LIMIT
     @JSON
-    def command(recipe: Path, limit: int | None, as_json: bool) -> None:
+    def command(recipe: Path, as_json: bool, limit: int | None = None) -> None:
         _stage(name, recipe, limit, as_json)
+
+    if name not in ("publish", "finetune", "eval"):  # these make one whole thing
+        LIMIT(command)
 
 
 for _name, _text in HELP.items():
@@ -150,7 +168,10 @@ for _name, _text in HELP.items():
 @LIMIT
 @JSON
 def run(recipe: Path, until: str | None, limit: int | None, as_json: bool) -> None:
-    """Every stage in order; stops where people are needed and says what to do."""
+    """Every stage in order; stops where people are needed and says what to do.
+
+    --limit holds for ingest and clip. With --json every step prints one line, a JSON object of its own.
+    """
     from curation.recipe import load_recipe
 
     sys.exit(run_recipe(load_recipe(recipe), until, limit, as_json))
@@ -158,20 +179,20 @@ def run(recipe: Path, until: str | None, limit: int | None, as_json: bool) -> No
 
 def run_recipe(recipe: Any, until: str | None = None, limit: int | None = None, as_json: bool = False) -> int:
     """Run the steps of a recipe; returns the exit code."""
-    from curation.pipeline import open_workspace, plan, step
+    from curation.pipeline import open_workspace, perform, plan
 
     names = plan(recipe, until)
     ws = open_workspace(recipe)
     for name in names:
         with _progress() as progress:
-            report = step(name)(ws, recipe, limit=limit if name in ("ingest", "clip") else None, progress=progress)
+            first = limit if name in ("ingest", "clip") else None
+            report = perform(name, ws, recipe, limit=first, progress=progress)
         report.stage = name
         _show(report, as_json)
         if not report.ok:
             click.echo(f"Stopped at {name}: mend what it says and run the same command again.", err=True)
             return 1
         if report.gate:
-            click.echo(report.gate)
             return 0
     return 0
 

@@ -37,11 +37,16 @@ STEPS: dict[str, str] = {
 }
 
 
-def step(name: str) -> Callable[..., Report]:
-    """The function behind a step."""
+def perform(
+    name: str, ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Progress | None = None
+) -> Report:
+    """Do one step. Raises DataError while another process is at the same step in this workspace."""
     module, function = STEPS[name].split(":")
-    found: Callable[..., Report] = getattr(import_module(module), function)
-    return partial(found, round=name) if name in ("triage", "text") else found
+    run: Callable[..., Report] = getattr(import_module(module), function)
+    if name in ("triage", "text"):
+        run = partial(run, round=name)
+    with ws.alone(STEPS[name].replace(":", ".")):
+        return run(ws, recipe, limit=limit, progress=progress)
 
 
 def plan(recipe: Recipe, until: str | None = None) -> list[str]:
@@ -56,14 +61,18 @@ def plan(recipe: Recipe, until: str | None = None) -> list[str]:
 
 
 def open_workspace(recipe: Recipe) -> Workspace:
-    """The recipe's workspace, with the recipe locked into it."""
+    """The recipe's workspace, with the recipe locked into it. Raises UsageError if it is another recipe's."""
     from curation.tasks import load_packs
 
     ws = Workspace(recipe.workspace)
     packs = load_packs(["event", *recipe["tasks"]], recipe.base)
     hashes = {n: {"schema": p.schema_id, "prompt": p.prompt_id, "template": p.template_id} for n, p in packs.items()}
+    path = ws.root / "recipe.lock.json"
+    name = json.loads(path.read_bytes())["recipe"]["name"] if path.exists() else recipe.name
+    if name != recipe.name:
+        raise UsageError(f"{ws.root} belongs to the recipe '{name}'; give '{recipe.name}' a `workspace:` of its own")
     text = json.dumps(lock(recipe, hashes, __version__), indent=1, ensure_ascii=False) + "\n"
-    write_atomic(ws.root / "recipe.lock.json", text.encode())
+    write_atomic(path, text.encode())
     return ws
 
 
@@ -107,9 +116,8 @@ def evaluate(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progres
     tuned = predict(release, model / "model", config, out / "tuned.jsonl", "test", progress)
     untrained = {**config, "arms": ["full"], "think": 0, "revision": recipe["finetune"].get("revision")}
     predict(release, base, untrained, out / "untrained.jsonl", "test", progress)
-    rows = [json.loads(line) for line in (out / "tuned.jsonl").read_text(encoding="utf-8").splitlines()]
-    for line in (out / "untrained.jsonl").read_text(encoding="utf-8").splitlines():
-        rows.append({**json.loads(line), "arm": "untrained"})
+    rows = [json.loads(line) for line in (out / "tuned.jsonl").read_bytes().splitlines()]
+    rows += [{**json.loads(line), "arm": "untrained"} for line in (out / "untrained.jsonl").read_bytes().splitlines()]
     write_atomic(out / "predictions.jsonl", "".join(dump(r) + "\n" for r in rows).encode())
     context = _context(release, _count_test_scored(ws, release, model), tuned.data)
     context["provenance"] |= json.loads((model / "train.json").read_text(encoding="utf-8")).get("versions", {})

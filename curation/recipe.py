@@ -53,7 +53,7 @@ def schema() -> Json:
     return loaded
 
 
-def load_recipe(path: Path, overrides: Json | None = None) -> Recipe:
+def load_recipe(path: Path) -> Recipe:
     """Read and check a recipe. Raises UsageError with the file, the place and the fix."""
     import yaml
 
@@ -65,7 +65,10 @@ def load_recipe(path: Path, overrides: Json | None = None) -> Recipe:
         raise UsageError(f"{path}: not readable as YAML: {' '.join(str(e).split())}") from None
     if not isinstance(data, dict):
         raise UsageError(f"{path}: a recipe is a mapping of keys such as `name:` and `sources:`")
-    data = {**data, **(overrides or {})}
+    try:
+        json.dumps(data, allow_nan=False)
+    except (TypeError, ValueError) as e:
+        raise UsageError(f"{path}: {e}; put dates in quotes, and leave out what JSON cannot hold") from None
     check(path, data)
     return Recipe(path.resolve(), _with_defaults(schema(), data))
 

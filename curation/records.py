@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from curation.errors import DataError, UsageError
 from curation.ids import plain, sha256_file
 from curation.recipe import Recipe
-from curation.release import MANIFEST, broken_files, versions
+from curation.release import broken_files, versions
 from curation.store import Workspace, load, now
-from curation.types import FACTS, Clip, Decision, Json, Record, Refusal, Report
+from curation.types import FACTS, Clip, Decision, Json, Label, Record, Refusal, Report, Source
 
 
 def status(recipe: Recipe) -> Report:
@@ -25,24 +25,14 @@ def status(recipe: Recipe) -> Report:
     counts = {name: sum(1 for _ in ws.rows(kind)) for name, kind in FACTS.items()}
     refusals = Counter(f"{r.stage}: {r.reason}" for r in ws.read(Refusal))
     labels = Counter(f"{x.task} {x.basis}" for x in ws.labels())
-    found = versions(ws.root / "releases")
+    found = [p.name for p in versions(ws.root / "releases")]
     notes = [f"refused, {reason}: {n}" for reason, n in sorted(refusals.items())]
     notes += [f"labels, {what}: {n}" for what, n in sorted(labels.items())]
-    notes += [f"release {p.name}: {p}" for p in found]
-    notes.append(_next(counts, labels, [p.name for p in found], recipe))
-    data = {"refusals": dict(refusals), "labels": dict(labels), "releases": [p.name for p in found]}
-    return Report("status", counts, notes, data)
-
-
-def _next(counts: dict[str, int], labels: Counter[str], found: list[str], recipe: Recipe) -> str:
-    conflicts = sum(n for what, n in labels.items() if what.endswith("conflict"))
-    if conflicts:
-        return f"next: {conflicts} conflicts wait for adjudication"
-    return (
-        f"next: autodrive run {recipe.path}"
-        if not found
-        else f"{len(found)} releases; run the recipe again after a change"
-    )
+    notes += [f"release {name}: {ws.root / 'releases' / name}" for name in found]
+    if conflicts := sum(n for what, n in labels.items() if what.endswith(" conflict")):
+        notes.append(f"{conflicts} conflicts are left out of releases until somebody decides them")
+    notes.append(f"next: autodrive run {recipe.path}" + "; it makes a release if anything changed" * bool(found))
+    return Report("status", counts, notes, {"refusals": dict(refusals), "labels": dict(labels), "releases": found})
 
 
 def workspaces(given: Path | None) -> list[Workspace]:
@@ -53,31 +43,36 @@ def workspaces(given: Path | None) -> list[Workspace]:
 
 def find(prefix: str, given: Path | None) -> tuple[Workspace, Record]:
     """The one record whose id starts with `prefix`. Raises UsageError for none or several."""
-    hits: dict[str, tuple[Workspace, Record]] = {}
-    for ws in workspaces(given):
-        for record in everything(ws):
-            if record.id.startswith(prefix):
-                hits[record.id] = (ws, record)
+    hits = {row["id"]: (ws, kind, row) for ws in workspaces(given) for kind, row in rows(ws, [prefix])}
     if not hits:
         raise UsageError(f"no record {prefix!r}; `autodrive status RECIPE` counts what there is (-w names a workspace)")
     if len(hits) > 1:
         raise UsageError(
             f"{prefix!r} is the start of {len(hits)} ids, such as {', '.join(sorted(hits)[:3])}; give more of it"
         )
-    return next(iter(hits.values()))
+    ws, kind, row = next(iter(hits.values()))
+    return ws, load(kind, row)
 
 
-def everything(ws: Workspace) -> Iterator[Record]:
-    """All facts and labels of a workspace."""
-    for kind in FACTS.values():
-        yield from ws.read(kind)
-    yield from ws.labels()
+def rows(ws: Workspace, starts: Iterable[str]) -> Iterator[tuple[type[Record], Json]]:
+    """The facts and labels whose ids begin with one of `starts`. An id names its kind, so only its file is read."""
+    starts = tuple(starts)
+    kinds: tuple[type[Record], ...] = (*FACTS.values(), Label)
+    for kind in kinds:
+        if any(f"{kind.kind}1_".startswith(s) or s.startswith(f"{kind.kind}1_") for s in starts):
+            stored = ws.read_view("labels") if kind is Label else ws.rows(kind)
+            yield from ((kind, row) for row in stored if str(row.get("id", "")).startswith(starts))
 
 
 def show(prefix: str, given: Path | None, sheet: Path | None = None) -> str:
     """A record, then its ancestors, each indented below what it made; optionally a contact sheet of its clip."""
     ws, record = find(prefix, given)
-    known = {r.id: r for r in everything(ws)}
+    known: dict[str, Record] = {}
+    found = [record]
+    while found:
+        known |= {r.id: r for r in found}
+        parents = {p for r in found for p in _parents(r)} - known.keys()
+        found = [load(kind, row) for kind, row in rows(ws, sorted(parents))]
     lines: list[str] = []
 
     def write(r: Record, depth: int) -> None:
@@ -85,7 +80,8 @@ def show(prefix: str, given: Path | None, sheet: Path | None = None) -> str:
         lines.append(f"{pad}{r.kind} {r.id}")
         for key, value in plain(r).items():
             if key != "id" and value not in (None, "", [], {}):
-                lines.append(f"{pad}  {key}: {json.dumps(value, ensure_ascii=False)}")
+                text = json.dumps(value, ensure_ascii=False)
+                lines.append(f"{pad}  {key}: {text if depth == 0 or len(text) < CUT else text[:CUT] + '…'}")
         for parent in _parents(r):
             if parent in known:
                 write(known[parent], depth + 1)
@@ -106,6 +102,9 @@ def _parents(r: Any) -> list[str]:
     return [*found, *getattr(r, "parents", ()), *getattr(r, "review_ids", ())]
 
 
+CUT = 400  # characters of an ancestor's field: an answer plan is one field for a thousand clips
+
+
 def verify(root: Path | None, release: Path | None) -> Report:
     """Re-derive every id, blob hash and release file hash. `ok` is false when anything broke; notes list what."""
     if release is not None:
@@ -118,14 +117,19 @@ def verify(root: Path | None, release: Path | None) -> Report:
     ws = Workspace(root)
     broken, counts = [], {}
     for name, kind in FACTS.items():
-        n = 0
-        for n, row in enumerate(ws.rows(kind), 1):
-            broken += _broken_row(ws, kind, row, n)
-        counts[name] = n
-    for path in sorted((ws.root / "releases").glob(f"*/{MANIFEST}")):
-        broken += broken_files(path.parent)
-        counts["releases"] = counts.get("releases", 0) + 1
-    return Report("verify", {**counts, "broken": len(broken)}, broken, {"broken": broken}, ok=not broken)
+        ids: Counter[str] = Counter()
+        try:
+            for n, row in enumerate(ws.rows(kind), 1):
+                broken += _broken_row(ws, kind, row, n)
+                ids[str(row.get("id"))] += 1
+        except DataError as e:
+            broken.append(f"{e} (what follows it was not looked at)")
+        broken += [f"{ws.path(kind)}: {i} stands there {n} times" for i, n in ids.items() if n > 1]
+        counts[name] = ids.total()
+    found = versions(ws.root / "releases")
+    broken += [line for path in found for line in broken_files(path)]
+    counts |= {"releases": len(found), "broken": len(broken)}
+    return Report("verify", counts, broken, {"broken": broken}, ok=not broken)
 
 
 def _broken_row(ws: Workspace, kind: type[Record], row: Json, number: int) -> list[str]:
@@ -149,9 +153,8 @@ def decide(recipe: Recipe, kind: str, target: str, reason: str, who: str) -> str
     if not recipe.workspace.is_dir():
         raise UsageError(f"no workspace at {recipe.workspace}; run the recipe first")
     ws = Workspace(recipe.workspace)
-    targets = {row["id"] for row in ws.read_view("issues")} if kind == "dismiss" else set()
-    targets |= {r.id for r in everything(ws) if r.kind in ("source", "clip")} if kind != "dismiss" else set()
-    hits = [t for t in targets if t.startswith(target)]
+    of = [ws.read_view("issues")] if kind == "dismiss" else [ws.rows(Source), ws.rows(Clip)]
+    hits = sorted({row["id"] for stored in of for row in stored if row["id"].startswith(target)})
     if len(hits) != 1:
         raise UsageError(
             f"{target!r} names {len(hits)} {'findings' if kind == 'dismiss' else 'sources or clips'}; give one whole id"

@@ -220,7 +220,7 @@ class _Trainer:
             state.step += 1
             state.seconds = time.monotonic() - began
             if progress:
-                progress(f"finetune, loss {loss:.3f}", int(1000 * min(1.0, self.done())), 1000)
+                progress("finetune", int(1000 * min(1.0, self.done())), 1000)
 
     def done(self, step: int | None = None) -> float:
         """Share of the run that is over: of the steps or of the seconds, whichever is farther."""

@@ -11,8 +11,8 @@ ROOT = Path(__file__).parent.parent
 GROUND = {"types", "ids", "errors"}
 STAGES = {"ingest", "clip", "draft", "validate", "review", "agree", "resolve", "publish"}
 TOP = {"cli", "pipeline", "demo", "records"}
-HEAVY = ("torch", "transformers", "datasets", "openai", "moviepy", "av", "sklearn", "numpy", "pyarrow", "label_studio_sdk",
-         "jsonschema", "yaml", "rich", "krippendorff", "huggingface_hub", "PIL")  # fmt: skip
+HEAVY = ("torch", "transformers", "datasets", "openai", "moviepy", "av", "sklearn", "numpy", "pyarrow",
+         "label_studio_sdk", "jsonschema", "yaml", "rich", "krippendorff", "huggingface_hub", "PIL")  # fmt: skip
 
 
 def imports(path: Path) -> set[str]:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
-from curation.cli import main
+from curation.cli import _progress, main
+from curation.pipeline import STEPS
 from curation.recipe import load_recipe
+from curation.store import Workspace
+from curation.types import Label
 
 RECIPE = "name: t\nworkspace: .\nsources:\n  - {kind: folder, dataset: d, root: footage}\n"
 
@@ -33,6 +40,8 @@ def one_line(result: Result, code: int) -> str:
         (RECIPE + "clip: {lenght_s: 4}\n", "unknown key 'lenght_s'; did you mean 'length_s'?"),
         (RECIPE + "clip: {length_s: -4}\n", "clip.length_s"),
         (RECIPE + "seed: x\n", "seed: 'x' is not of type 'integer'"),
+        (RECIPE + "publish: {title: 2026-01-01}\n", "not JSON serializable"),
+        (RECIPE + "clip: {length_s: .nan}\n", "not JSON compliant"),
         ("name: [\n", "not readable as YAML"),
         ("- a\n", "a recipe is a mapping"),
         ("name: t\n", "'sources' is a required property"),
@@ -83,3 +92,99 @@ def test_every_command_has_help_and_stands_in_the_readme() -> None:
         assert command.help, name
         assert f"`{name}`" in readme or f"autodrive {name}" in readme, name
         assert call(name, "--help").exit_code == 0
+
+
+def with_footage(folder: Path, make_video: Callable[..., Path]) -> str:
+    """A recipe with two clips to cut, whose events need no review; returns its path."""
+    for i in range(2):
+        make_video(folder / "footage" / f"{i}.mp4", frames=30 + i)
+    (folder / "footage" / "m.csv").write_text("file,label\n0.mp4,normal\n1.mp4,normal\n")
+    table = "table: footage/m.csv, columns: {file: file, class: label}"
+    text = f"name: t\nworkspace: .\nworkers: 1\nsources:\n  - {{kind: folder, dataset: d, root: footage, {table}}}\n"
+    text += "event: {basis: source}\nreview: {raters: {kind: file}}\nclip: {height: 48}\ntasks: [caption]\n"
+    (folder / "r.yaml").write_text(text)
+    return str(folder / "r.yaml")
+
+
+def test_a_limit_on_a_view_looks_and_writes_nothing(tmp_path: Path, make_video: Callable[..., Path]) -> None:
+    recipe = with_footage(tmp_path, make_video)
+    assert call("run", recipe, "--until", "validate").exit_code == 0
+    assert call("resolve", recipe).exit_code == 0
+    views = {p.name: p.read_bytes() for p in (tmp_path / "views").iterdir()}
+    assert b"caption" in views["labels.jsonl"]
+    for stage in ("resolve", "validate"):
+        assert "nothing written" in call(stage, recipe, "--limit", "1").output
+    assert {p.name: p.read_bytes() for p in (tmp_path / "views").iterdir()} == views
+    for stage in ("publish", "finetune", "eval"):
+        assert "No such option" in call(stage, recipe, "--limit", "1").output
+
+
+def test_json_is_json_line_by_line(tmp_path: Path, make_video: Callable[..., Path]) -> None:
+    recipe = with_footage(tmp_path, make_video)
+    done = CliRunner().invoke(main, ["run", recipe, "--until", "publish", "--json"])
+    assert done.exit_code == 0
+    stages = [json.loads(line)["stage"] for line in done.stdout.splitlines()]
+    assert stages == ["ingest", "clip", "resolve-event", "draft", "validate", "text"]
+    assert json.loads(done.stdout.splitlines()[-1])["gate"].startswith("review:")  # people come first
+
+
+@pytest.mark.parametrize("stage", ["ingest", "clip", "draft", "validate", "agree", "resolve", "publish"])
+def test_a_second_run_of_a_stage_is_one_line(tmp_path: Path, make_video: Callable[..., Path], stage: str) -> None:
+    recipe = with_footage(tmp_path, make_video)
+    with Workspace(tmp_path).alone(STEPS[stage].replace(":", ".")):
+        assert "another run" in one_line(call(stage, recipe), 1)
+
+
+def test_a_workspace_belongs_to_one_recipe(tmp_path: Path, make_video: Callable[..., Path]) -> None:
+    recipe = Path(with_footage(tmp_path, make_video))
+    assert call("ingest", str(recipe)).exit_code == 0
+    (tmp_path / "b.yaml").write_text(recipe.read_text().replace("name: t", "name: other"))
+    assert "belongs to the recipe 't'" in one_line(call("ingest", str(tmp_path / "b.yaml")), 2)
+    assert json.loads((tmp_path / "recipe.lock.json").read_text())["recipe"]["name"] == "t"
+
+
+def test_what_the_machine_refuses_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "r.yaml").write_text(RECIPE.replace("workspace: .", "workspace: file"))
+    assert "File exists" in one_line(call("ingest", str(tmp_path / "r.yaml")), 1)
+    assert "Is a directory" in one_line(call("show", "clip1_00", "-w", str(directory_for_a_file(tmp_path))), 1)
+
+
+def directory_for_a_file(folder: Path) -> Path:
+    (folder / "ws" / "clips.jsonl").mkdir(parents=True)
+    return folder / "ws"
+
+
+def test_a_full_disk_is_one_line_at_every_stage(tmp_path: Path, make_video: Callable[..., Path]) -> None:
+    recipe = with_footage(tmp_path, make_video)
+    assert call("run", recipe, "--until", "validate").exit_code == 0
+    code = "import resource, signal, sys\nfrom curation.cli import main\n"
+    code += "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (9, 9))\nmain()"
+    for stage in ("ingest", "clip", "draft", "validate", "agree", "resolve"):
+        done = subprocess.run([sys.executable, "-c", code, stage, recipe], capture_output=True, text=True)
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+        assert done.stderr.startswith("Error: "), done.stderr
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(RECIPE)
+    command = f"{sys.executable} -c 'from curation.cli import main; main()' status {tmp_path / 'r.yaml'} | true"
+    assert subprocess.run(command, shell=True, capture_output=True, text=True).stderr == ""
+
+
+def test_lines_of_progress_come_seconds_apart(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    clock = iter(range(1000))
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    with _progress() as progress:
+        for i in range(1, 101):
+            progress(f"what {i % 7}", i, 100)
+    assert 10 < len(capsys.readouterr().err.splitlines()) <= 20  # a hundred seconds, a line in five at most
+
+
+def test_the_conflicts_and_the_next_command_are_told(tmp_path: Path, make_video: Callable[..., Path]) -> None:
+    recipe = with_footage(tmp_path, make_video)
+    assert call("run", recipe, "--until", "clip").exit_code == 0
+    Workspace(tmp_path).write_view("labels", [Label("c", "event", None, "conflict")])
+    said = call("status", recipe).output
+    assert "1 conflicts are left out" in said
+    assert f"next: autodrive run {recipe}" in said

@@ -36,7 +36,7 @@ def test_key_order_does_not_matter(value: dict[str, int]) -> None:
 def test_the_documented_form() -> None:
     # The docstring is a contract: anyone can re-derive an id with sha256 and json alone.
     assert canonical_json({"b": 1, "a": (1.5, "é")}) == '{"a":[1.5,"é"],"b":1}'
-    digest = hashlib.sha256('["clip",["a",1]]'.encode()).hexdigest()
+    digest = hashlib.sha256(b'["clip",["a",1]]').hexdigest()
     assert make_id("clip", ["a", 1]) == f"clip1_{digest[:32]}"
 
 
@@ -51,8 +51,13 @@ def test_what_has_no_canonical_form_is_refused(bad: object) -> None:
 
 
 def test_ids_do_not_depend_on_the_process() -> None:
-    code = "from curation.ids import *; print(make_id('x', {'s': {'a','b','c'}}), fraction(1,'q'), seeded(1,'z').random())"
-    runs = {subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout for _ in range(2)}
+    code = (
+        "from curation.ids import *; print(make_id('x', {'s': {'a','b','c'}}), fraction(1,'q'), seeded(1,'z').random())"
+    )
+    runs = {
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    }
     assert runs == {f"{make_id('x', {'s': {'a', 'b', 'c'}})} {fraction(1, 'q')} {seeded(1, 'z').random()}\n"}
 
 

@@ -24,8 +24,8 @@ def test_the_wheel_has_our_packages_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tops = {n.split("/")[0] for n in names if ".dist-info/" not in n}
     assert tops == {"curation", "schemas", "finetune", "eval"}
-    for needed in ("schemas/recipe.json", "schemas/event/guidelines.md", "schemas/vqa/template.json", "curation/demo.yaml",
-                   "schemas/ontology/driving.json", "eval/page.css", "eval/page.html",
+    for needed in ("schemas/recipe.json", "schemas/event/guidelines.md", "schemas/vqa/template.json",
+                   "curation/demo.yaml", "schemas/ontology/driving.json", "eval/page.css", "eval/page.html",
                    "curation/starter.yaml"):  # fmt: skip
         assert needed in names
     assert not [n for n in names if n.endswith((".mp4", ".pyc")) or "/tests/" in n]
@@ -36,7 +36,13 @@ def test_the_wheel_has_our_packages_and_nothing_else(wheel: Path) -> None:
 def test_it_runs_unpacked_elsewhere(wheel: Path, tmp_path: Path) -> None:
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     code = "from curation.cli import main; main()"
-    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); {code}", "init", "here"]
+    command = [
+        sys.executable,
+        "-c",
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); {code}",
+        "init",
+        "here",
+    ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "here" / "recipe.yaml").is_file()
