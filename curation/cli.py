@@ -62,48 +62,37 @@ def main() -> None:
 
 @contextmanager
 def _progress() -> Iterator[Any]:
-    """A progress callback: a bar on a terminal, a plain line every few seconds elsewhere."""
-    if sys.stderr.isatty():
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
+    """A progress callback that tells rate and time left: beside a bar on a terminal, a line in 5 s elsewhere."""
+    from time import monotonic
 
-        columns = (
-            TextColumn("{task.description:<18}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, transient=True) as bar:
-            ids: dict[str, Any] = {}
+    start: dict[str, tuple[float, int]] = {}
+
+    def told(t: float, what: str, done: int, total: int) -> str:
+        began, first = start.setdefault(what, (t, done))
+        rate = (done - first) / (t - began) if t > began else 0
+        return f"{what}: {done}/{total}" + (f", {rate:.1f}/s, {(total - done) / rate:.0f} s left" if rate > 0 else "")
+
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        columns = BarColumn(), TextColumn("{task.description}", markup=False)
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            one = bar.add_task("")
 
             def show(what: str, done: int, total: int) -> None:
-                if what not in ids:
-                    ids[what] = bar.add_task(what, total=total)
-                bar.update(ids[what], completed=done, total=total)
+                bar.update(one, description=told(monotonic(), what, done, total), completed=done, total=total)
 
             yield show
         return
-    from time import monotonic
-
     last = monotonic()
-    start: dict[str, tuple[float, int]] = {}
 
     def line(what: str, done: int, total: int) -> None:
         nonlocal last
-        t = monotonic()
-        began, first = start.setdefault(what, (last, 0) if not start else (t, done))
-        if t - last >= 5 and t > began:
+        text = told(t := monotonic(), what, done, total)
+        if t - last >= 5:
             last = t
-            rate = (done - first) / (t - began)
-            left = f", {(total - done) / rate:.0f} s left" if rate > 0 else ""
-            click.echo(f"  {what}: {done}/{total}, {rate:.1f}/s{left}", err=True)
+            click.echo(f"  {text}", err=True)
 
     yield line
 
@@ -123,13 +112,21 @@ def _show(report: Any, as_json: bool) -> None:
         click.echo(report.data["report"])
 
 
-def _stage(name: str, recipe: Path, limit: int | None, as_json: bool) -> None:
-    from curation.pipeline import open_workspace, perform
+def _open(path: Path) -> tuple[Any, Any]:
+    """The recipe and its workspace."""
+    from curation.pipeline import open_workspace
     from curation.recipe import load_recipe
 
-    loaded = load_recipe(recipe)
+    recipe = load_recipe(path)
+    return recipe, open_workspace(recipe)
+
+
+def _stage(name: str, path: Path, limit: int | None, as_json: bool) -> None:
+    from curation.pipeline import perform
+
+    recipe, ws = _open(path)
     with _progress() as progress:
-        report = perform(name, open_workspace(loaded), loaded, limit=limit, progress=progress)
+        report = perform(name, ws, recipe, limit=limit, progress=progress)
     _show(report, as_json)
     if not report.ok:
         sys.exit(1)
@@ -274,12 +271,10 @@ def review() -> None:
 @click.option("--port", type=int, default=8080, show_default=True)
 def serve(recipe: Path, host: str, port: int) -> None:
     """Start a Label Studio of the workspace's own, with what is ready for review loaded."""
-    from curation.pipeline import open_workspace
-    from curation.recipe import load_recipe
     from curation.review import serve as start
 
-    loaded = load_recipe(recipe)
-    start(open_workspace(loaded), loaded, host=host, port=port, say=click.echo)
+    loaded, ws = _open(recipe)
+    start(ws, loaded, host=host, port=port, say=click.echo)
 
 
 def _add_exchange(what: str, text: str) -> None:
@@ -287,15 +282,15 @@ def _add_exchange(what: str, text: str) -> None:
     @RECIPE
     @JSON
     def command(recipe: Path, as_json: bool) -> None:
-        from curation.pipeline import open_workspace
-        from curation.recipe import load_recipe
         from curation.review import exchange
         from curation.review import status as look
 
-        loaded = load_recipe(recipe)
-        ws = open_workspace(loaded)
-        with _progress() as progress:
-            report = look(ws, loaded) if what == "status" else exchange(ws, loaded, what, progress)
+        loaded, ws = _open(recipe)
+        if what == "status":
+            _show(look(ws, loaded), as_json)
+            return
+        with _progress() as progress, ws.alone("review"):
+            report = exchange(ws, loaded, what, progress)
         _show(report, as_json)
 
 

@@ -43,9 +43,10 @@ def perform(
     """Do one step. Raises DataError while another process is at the same step in this workspace."""
     module, function = STEPS[name].split(":")
     run: Callable[..., Report] = getattr(import_module(module), function)
+    command = name.removesuffix("-event")
     if name in ("triage", "text"):
-        run = partial(run, round=name)
-    with ws.alone(STEPS[name].replace(":", ".")):
+        run, command = partial(run, round=name), "review"
+    with ws.alone(command):
         return run(ws, recipe, limit=limit, progress=progress)
 
 

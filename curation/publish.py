@@ -96,6 +96,8 @@ def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Pr
         shutil.rmtree(target)
     part.rename(target)
     notes = [f"release {info['version']} in {target}"]
+    unpublished = Counter(x.task for x in ws.labels() if x.task not in facts.packs)
+    notes += [f"{n} labels of '{task}' stay here: no task pack of that name" for task, n in unpublished.items()]
     if info["simulated"]:
         notes.append("made with simulated raters: it can never be pushed to a Hub")
     told = {"clips": len(plan.split), **counts}
@@ -316,11 +318,12 @@ def _info(ws: Workspace, recipe: Recipe, facts: Facts, plan: SplitPlan, counts: 
     labels = [x for x in facts.labels if x.clip_id in plan.split]
     splits: dict[str, Any] = {}
     for name in sorted({*recipe["publish"]["splits"], *plan.split.values()}, key=ORDER.index, reverse=True):
-        inside = [x for x in labels if x.task == "event" and plan.split[x.clip_id] == name]
+        inside = [clip for clip, split in plan.split.items() if split == name]
+        classes = (x.value["class"] for x in labels if x.task == "event" and plan.split[x.clip_id] == name)
         splits[name] = {
             "clips": len(inside),
-            "groups": len({facts.groups[x.clip_id] for x in inside}),
-            "classes": dict(sorted(Counter(x.value["class"] for x in inside).items())),
+            "groups": len({facts.groups[clip] for clip in inside}),
+            "classes": dict(sorted(Counter(classes).items())),
         }
     test = [x for x in labels if x.task == "event" and plan.split[x.clip_id] == "test"]
     weak = sum(x.basis != "adjudicated" and x.raters < 2 for x in test)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +14,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from curation.cli import _progress, main
-from curation.pipeline import STEPS
 from curation.recipe import load_recipe
 from curation.store import Workspace
 from curation.types import Label
@@ -128,11 +128,14 @@ def test_json_is_json_line_by_line(tmp_path: Path, make_video: Callable[..., Pat
     assert json.loads(done.stdout.splitlines()[-1])["gate"].startswith("review:")  # people come first
 
 
-@pytest.mark.parametrize("stage", ["ingest", "clip", "draft", "validate", "agree", "resolve", "publish"])
+STAGES = ["ingest", "clip", "draft", "validate", "agree", "resolve", "publish", "finetune", "eval"]
+
+
+@pytest.mark.parametrize("stage", [*STAGES, "review push", "review pull"])
 def test_a_second_run_of_a_stage_is_one_line(tmp_path: Path, make_video: Callable[..., Path], stage: str) -> None:
     recipe = with_footage(tmp_path, make_video)
-    with Workspace(tmp_path).alone(STEPS[stage].replace(":", ".")):
-        assert "another run" in one_line(call(stage, recipe), 1)
+    with Workspace(tmp_path).alone(stage.split()[0]):
+        assert "another run" in one_line(call(*stage.split(), recipe), 1)
 
 
 def test_a_workspace_belongs_to_one_recipe(tmp_path: Path, make_video: Callable[..., Path]) -> None:
@@ -179,6 +182,18 @@ def test_lines_of_progress_come_seconds_apart(monkeypatch: pytest.MonkeyPatch, c
         for i in range(1, 101):
             progress(f"what {i % 7}", i, 100)
     assert 10 < len(capsys.readouterr().err.splitlines()) <= 20  # a hundred seconds, a line in five at most
+
+
+def test_on_a_terminal_progress_goes_to_stderr_alone(tmp_path: Path, make_video: Callable[..., Path]) -> None:
+    recipe = with_footage(tmp_path, make_video)
+    terminal, end = os.openpty()
+    command = [sys.executable, "-c", "from curation.cli import main; main()", "ingest", recipe, "--json"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=end, text=True, env={**os.environ, "TERM": "xterm"})
+    os.close(end)
+    assert json.loads(done.stdout)["counts"]["sources"] == 2
+    assert done.stdout.count("\n") == 1
+    assert "ingest: 2/2" in os.read(terminal, 1 << 16).decode()
+    os.close(terminal)
 
 
 def test_the_conflicts_and_the_next_command_are_told(tmp_path: Path, make_video: Callable[..., Path]) -> None:

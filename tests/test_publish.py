@@ -16,6 +16,7 @@ from curation.recipe import Recipe, load_recipe
 from curation.records import verify
 from curation.release import Release, broken_files, next_version, write_manifest
 from curation.store import Workspace
+from curation.tasks import load_packs
 from curation.types import Clip, Decision, Event, Label, Source
 
 CLASSES = ("collision", "near_collision", "normal")
@@ -52,8 +53,8 @@ def fill(
             media = ws.root / "m"
             media.write_bytes(f"media {i}".encode())
             name = CLASSES[i % 3]
-            s = Source("d", str(i), f"{i}.mp4", f"{i:064}", 9.0, 10.0, 4, 4, drive=str(i // 4), events=(Event((name,)),),
-                       attributes={"weather": "rain"}, redistribute=redistribute)  # fmt: skip
+            s = Source("d", str(i), f"{i}.mp4", f"{i:064}", 9.0, 10.0, 4, 4, drive=str(i // 4),
+                       events=(Event((name,)),), attributes={"weather": "rain"}, redistribute=redistribute)  # fmt: skip
             c = Clip(
                 s.id, "event", 0.0, 6.0, {"fps": 10}, blob=ws.add_blob(media), frames=60, fps=10.0, width=4, height=4
             )
@@ -374,3 +375,31 @@ def test_verify_lists_all_that_broke_and_goes_on(recipe: Recipe) -> None:
     assert not report.ok
     for word in ("2 times", ":3: not JSON", "is missing"):
         assert any(word in note for note in report.notes), word
+
+
+def test_clips_before_an_event_are_told_as_what_they_are(tmp_path: Path) -> None:
+    """They have texts, but no class; their outcome has no task pack and stays in the workspace."""
+    recipe = recipe_at(tmp_path / "a", tasks=["caption"])
+    ws = Workspace(recipe.workspace)
+    fill(ws, 0, 60)
+    parent = next(ws.read(Clip))
+    early = replace(parent, role="pre_event", end_s=2.0, parent_id=parent.id, horizon_s=1.0, visible=True, id="")
+    with ws.writer(Clip) as out:
+        out.add(early)
+    group = next(row["group"] for row in ws.read_view("groups") if row["clip_id"] == parent.id)
+    ws.write_view("groups", [*ws.read_view("groups"), {"clip_id": early.id, "group": group}])
+    text = Label(early.id, "caption", load_packs(["caption"])["caption"].examples[0]["value"], "single", raters=1)
+    outcome = Label(
+        early.id, "outcome", {"outcome": "collision", "horizon_s": 1.0, "visible": True}, "agreed", raters=3
+    )
+    ws.write_view("labels", [*ws.labels(), text, outcome])
+    report = run(ws, recipe)
+    assert "1 labels of 'outcome' stay here: no task pack of that name" in report.notes
+    release = Release(Path(report.data["release"]))
+    assert release.tasks == ["event", "caption"]
+    assert [row["slice"] for row in release.rows("caption")] == ["pre_event"]
+    assert early.id not in {row["clip_id"] for row in release.rows("event")}
+    told = release.info["splits"].values()
+    assert sum(s["clips"] for s in told) == 61
+    assert sum(n for s in told for n in s["classes"].values()) == 60
+    assert len({row["split"] for t in release.tasks for row in release.rows(t) if row["group"] == group}) == 1

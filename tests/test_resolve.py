@@ -89,8 +89,8 @@ def test_only_the_newest_revision_stands_and_a_withdrawn_one_falls() -> None:
 
 @given(st.permutations(range(5)))
 def test_the_order_of_reviews_does_not_matter(order: list[int]) -> None:
-    reviews = [saw(r, c, t) for r, c, t in zip("abcde", ["collision", "normal", "collision", "near_collision", "collision"],
-                                               [1.0, 2.0, 3.0, 4.0, 5.0], strict=True)]  # fmt: skip
+    names = ["collision", "normal", "collision", "near_collision", "collision"]
+    reviews = [saw(rater, name, float(i)) for i, (rater, name) in enumerate(zip("abcde", names, strict=True))]
     assert event_label(CLIP, [reviews[i] for i in order]).id == event_label(CLIP, reviews).id
 
 

@@ -75,7 +75,8 @@ def test_a_second_writer_is_refused(tmp_path: Path) -> None:
 
 def test_kill_9_while_writing_loses_no_acknowledged_record(tmp_path: Path) -> None:
     code = (
-        "import sys\nfrom pathlib import Path\nfrom curation.store import Workspace\nfrom curation.types import Refusal\n"
+        "import sys\nfrom pathlib import Path\n"
+        "from curation.store import Workspace\nfrom curation.types import Refusal\n"
         "with Workspace(Path(sys.argv[1])).writer(Refusal) as out:\n"
         "    for i in range(10**6):\n"
         "        out.add(Refusal('s', str(i), 'x'*50))\n"
@@ -125,6 +126,16 @@ def test_the_newest_row_of_a_key_is_current_and_yanked_ones_are_out(tmp_path: Pa
     with ws.writer(Decision) as out2:
         out2.add(Decision(other.id, "yank", "blurred", "me"))
     assert current_sources(ws) == {new.id: new}
+
+
+def test_what_ingest_last_saw_is_current_even_if_it_saw_nothing(tmp_path: Path) -> None:
+    ws = Workspace(tmp_path)
+    s = Source("d", "k", "u", "h", 1.0, 1.0, 1, 1)
+    with ws.writer(Source) as out:
+        out.add(s)
+    assert current_sources(ws) == {s.id: s}
+    ws.write_view("sources", [])
+    assert current_sources(ws) == {}
 
 
 def test_blobs_are_named_by_their_bytes(tmp_path: Path) -> None:
