@@ -229,8 +229,9 @@ def decisions(ws: Workspace, kind: str) -> dict[str, Decision]:
 
 def current_sources(ws: Workspace) -> dict[str, Source]:
     """Sources by id: those of ingest's last word (else each key's newest row), without yanked and withdrawn ones."""
+    said = ws.view_path("sources").exists()
     listed = {row["source_id"] for row in ws.read_view("sources")}
-    newest = {(s.dataset, s.key): s for s in ws.read(Source) if not listed or s.id in listed}
+    newest = {(s.dataset, s.key): s for s in ws.read(Source) if not said or s.id in listed}
     out = gone(ws)
     return {s.id: s for s in newest.values() if s.id not in out}
 
