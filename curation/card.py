@@ -16,18 +16,13 @@ MEANING = {
     "single": "one rater",
     "unreviewed": "no human looked at it",
 }
+TAGS = ("driving", "dashcam", "collision", "near-collision", "vlm")
 
 
 def write_card(root: Path, info: Json) -> None:
     """Write README.md beside the data of a release."""
-    parts = [
-        _front(root, info),
-        f"# {_md(info['title'])} {info['version']}\n",
-        _intro(info),
-        _splits(info),
-        _labels(info),
-    ]
-    parts += [_agreement(info), _probe(info), _limits(info), _use(info)]
+    parts = [_front(root, info), f"# {_md(info['title'])} {info['version']}\n", _intro(info), _splits(info)]
+    parts += [_labels(info), _agreement(info), _probe(info), _limits(info), _use(info)]
     (root / "README.md").write_text("\n".join(parts), encoding="utf-8")
 
 
@@ -49,14 +44,7 @@ def _front(root: Path, info: Json) -> str:
         "pretty_name": info["title"],
         "license": info["licence"],
         "task_categories": ["video-text-to-text", "video-classification"],
-        "tags": [
-            "driving",
-            "dashcam",
-            "collision",
-            "near-collision",
-            "vlm",
-            "simulated-raters" * info["simulated"] or "reviewed",
-        ],
+        "tags": [*TAGS, "simulated-raters" if info["simulated"] else "reviewed"],
         "configs": configs,
     }
     return f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---\n"
@@ -65,9 +53,7 @@ def _front(root: Path, info: Json) -> str:
 def _intro(info: Json) -> str:
     lines = [f"Release `{info['version']}` (`{info['id']}`), made with {_md(info['lock']['tool'])}."]
     if info["simulated"]:
-        lines.append(
-            "\n> **Simulated raters.** The reviews behind these labels were made by a program that imitates raters"
-        )
+        lines.append("\n> **Simulated raters.** The reviews behind this were made by a program that imitates raters")
         lines.append("> with known error rates. They say nothing about human agreement; never push this to a Hub.")
     if info["parent"]:
         lines.append(f"\nParent: `{info['parent']['version']}` (`{info['parent']['id']}`).")
@@ -154,9 +140,8 @@ def _probe(info: Json) -> str:
 def _limits(info: Json) -> str:
     lines = ["## Limits\n"]
     if info["not_redistributed"]:
-        lines.append(
-            f"- Media of {info['not_redistributed']} clips may not be redistributed: source hash and times are given."
-        )
+        n = info["not_redistributed"]
+        lines.append(f"- Media of {n} clips may not be redistributed: source hash and times are given.")
     if info["issues"]:
         lines.append("- Findings of validation: " + ", ".join(f"{_md(k)} {n}" for k, n in info["issues"].items()) + ".")
     lines.append("- Class definitions: `schemas/event/guidelines.md`.")

@@ -18,15 +18,15 @@ import click
 from curation import __version__
 from curation.errors import AutodriveError, UsageError
 
-RECIPE = click.argument("recipe", type=click.Path(path_type=Path))
 LIMIT = click.option("--limit", type=click.IntRange(min=1), help="Take at most N items.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-
+PATH = click.Path(path_type=Path)
+THERE = click.Path(path_type=Path, exists=True)
+RECIPE = click.argument("recipe", type=PATH)
 
 # What the machine refuses, and no code can mend: rights, room, a file where a folder should be.
-REFUSED = {
-    getattr(errno, n) for n in ("EACCES", "EPERM", "EROFS", "ENOSPC", "EDQUOT", "EFBIG", "ENOTDIR", "EISDIR", "EEXIST")
-}
+REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+REFUSED |= {errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
 
 
 class _Group(click.Group):
@@ -41,10 +41,8 @@ class _Group(click.Group):
         except OSError as e:
             if e.errno not in REFUSED:
                 raise
-            click.echo(
-                f"Error: {e.filename or ctx.invoked_subcommand}: {e.strerror}; mend that, then run it again",
-                err=True,
-            )
+            where = e.filename or ctx.invoked_subcommand
+            click.echo(f"Error: {where}: {e.strerror}; mend that, then run it again", err=True)
             ctx.exit(1)
         except KeyboardInterrupt:
             click.echo("Stopped. Run the same command again to go on.", err=True)
@@ -195,17 +193,14 @@ def run_recipe(recipe: Any, until: str | None = None, limit: int | None = None, 
 
 
 @main.command()
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("work"), show_default=True, help="Where the workspace goes."
-)
+@click.option("--out", type=PATH, default=Path("work"), show_default=True, help="Where the workspace goes.")
 @click.option("--small", is_flag=True, help="A short run through every stage; its scores mean nothing.")
 @click.option("--seed", type=int, default=0, show_default=True)
 def demo(out: Path, small: bool, seed: int) -> None:
     """The main job end to end, offline, on rendered footage: from video files to a scored model."""
     from curation.demo import demo_recipe
 
-    code = run_recipe(demo_recipe(out, small=small, seed=seed))
-    sys.exit(code)
+    sys.exit(run_recipe(demo_recipe(out, small=small, seed=seed)))
 
 
 @main.command()
@@ -230,10 +225,8 @@ def status(recipe: Path, as_json: bool) -> None:
 
 @main.command()
 @click.argument("record_id")
-@click.option(
-    "--workspace", "-w", type=click.Path(path_type=Path, exists=True), help="Default: every workspace under work/."
-)
-@click.option("--sheet", type=click.Path(path_type=Path), help="Write a contact sheet of the clip (PNG) here.")
+@click.option("--workspace", "-w", type=THERE, help="Default: every workspace under work/.")
+@click.option("--sheet", type=PATH, help="Write a contact sheet of the clip (PNG) here.")
 def show(record_id: str, workspace: Path | None, sheet: Path | None) -> None:
     """A record with its ancestry; the start of an id is enough."""
     from curation.records import show as look
@@ -242,10 +235,8 @@ def show(record_id: str, workspace: Path | None, sheet: Path | None) -> None:
 
 
 @main.command()
-@click.argument("recipe", type=click.Path(path_type=Path), required=False)
-@click.option(
-    "--release", type=click.Path(path_type=Path, exists=True), help="Verify the files of one release folder instead."
-)
+@click.argument("recipe", type=PATH, required=False)
+@click.option("--release", type=THERE, help="Verify the files of one release folder instead.")
 @JSON
 def verify(recipe: Path | None, release: Path | None, as_json: bool) -> None:
     """Re-hash every record, clip and release file; list what broke."""
@@ -317,10 +308,10 @@ _decide("yank", "Take a source or clip out of all later releases, with a reason.
 
 
 @main.command()
-@click.argument("recipe", type=click.Path(path_type=Path), required=False)
+@click.argument("recipe", type=PATH, required=False)
 @click.option(
     "--table",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Any long table: columns item, rater, field, value, optional group.",
 )
 @click.option(
@@ -358,7 +349,7 @@ def agree(
 @click.option("--text", metavar="COL", help="Instead of questions: look for copies among these texts.")
 @click.option("--group", required=True, metavar="COL", help="What repeats: the video, or better the drive.")
 @click.option("--family", metavar="COL", help="Kind of question; each is scored on its own, too.")
-@click.option("--out", type=click.Path(path_type=Path), help="Write the one-page report here.")
+@click.option("--out", type=PATH, help="Write the one-page report here.")
 @LIMIT
 @JSON
 def audit(data: str, question: str | None, options: str | None, answer: str | None, text: str | None, group: str,

@@ -67,12 +67,11 @@ def open_workspace(recipe: Recipe) -> Workspace:
 
     ws = Workspace(recipe.workspace)
     packs = load_packs(["event", *recipe["tasks"]], recipe.base)
-    hashes = {n: {"schema": p.schema_id, "prompt": p.prompt_id, "template": p.template_id} for n, p in packs.items()}
     path = ws.root / "recipe.lock.json"
     name = json.loads(path.read_bytes())["recipe"]["name"] if path.exists() else recipe.name
     if name != recipe.name:
         raise UsageError(f"{ws.root} belongs to the recipe '{name}'; give '{recipe.name}' a `workspace:` of its own")
-    text = json.dumps(lock(recipe, hashes, __version__), indent=1, ensure_ascii=False) + "\n"
+    text = json.dumps(lock(recipe, packs, __version__), indent=1, ensure_ascii=False) + "\n"
     write_atomic(path, text.encode())
     return ws
 

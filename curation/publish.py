@@ -184,18 +184,10 @@ def _arrow_schema(pack: TaskPack) -> Any:
     from datasets import Features, Value
 
     text, flag = Value("string"), Value("bool")
-    turn = {"role": text, "content": text}
-    columns = {"clip_id": text, "group": text, "task": text, "slice": text, "value": features(pack), "basis": text}
-    columns |= {
-        "simulated": flag,
-        "raters": Value("int32"),
-        "author": text,
-        "informed": flag,
-        "draft_id": text,
-        "prompt_id": text,
-    }
-    columns |= {"schema_id": text, "attributes": [{"name": text, "value": text}]}
-    columns |= {"messages": [{"style": text, "messages": [turn]}]}
+    columns = dict.fromkeys(("clip_id", "group", "task", "slice"), text) | {"value": features(pack), "basis": text}
+    columns |= {"simulated": flag, "raters": Value("int32"), "author": text, "informed": flag, "draft_id": text}
+    columns |= {"prompt_id": text, "schema_id": text, "attributes": [{"name": text, "value": text}]}
+    columns |= {"messages": [{"style": text, "messages": [{"role": text, "content": text}]}]}
     return Features(columns).arrow_schema
 
 
@@ -276,23 +268,10 @@ def _write_media(part: Path, clips: Sequence[Clip], sources: dict[str, Source], 
 
 
 def _media_row(clip: Clip, source: Source, data: bytes | None) -> Json:
-    return {
-        "clip_id": clip.id,
-        "video": {"bytes": data, "path": f"{clip.id}.mp4"} if data is not None else None,
-        "blob": clip.blob,
-        "source_sha256": source.sha256,
-        "start_s": clip.start_s,
-        "end_s": clip.end_s,
-        "frames": clip.frames,
-        "fps": clip.fps,
-        "width": clip.width,
-        "height": clip.height,
-        "role": clip.role,
-        "profile": dump(clip.profile),
-        "licence_video": source.licence_video,
-        "licence_annotation": source.licence_annotation,
-        "commercial": source.commercial,
-    }
+    row = {k: getattr(clip, k) for k in ("blob", "start_s", "end_s", "frames", "fps", "width", "height", "role")}
+    row |= {k: getattr(source, k) for k in ("licence_video", "licence_annotation", "commercial")}
+    video = {"bytes": data, "path": f"{clip.id}.mp4"} if data is not None else None
+    return {**row, "clip_id": clip.id, "video": video, "source_sha256": source.sha256, "profile": dump(clip.profile)}
 
 
 def _media(ws: Workspace, clip: Clip) -> bytes:
@@ -348,12 +327,5 @@ def _info(ws: Workspace, recipe: Recipe, facts: Facts, plan: SplitPlan, counts: 
         "gate": ws.read_view("gate"),
         "probe": ws.read_view("probe"),
         "issues": dict(sorted(Counter(f"{r['severity']}.{r['rule']}" for r in ws.read_view("issues")).items())),
-        "lock": lock(
-            recipe,
-            {
-                n: {"schema": p.schema_id, "prompt": p.prompt_id, "template": p.template_id}
-                for n, p in facts.packs.items()
-            },
-            __version__,
-        ),
+        "lock": lock(recipe, facts.packs, __version__),
     }

@@ -111,6 +111,7 @@ def _with_defaults(node: Json, value: Any) -> Any:
     return out
 
 
-def lock(recipe: Recipe, packs: dict[str, Json], version: str) -> Json:
+def lock(recipe: Recipe, packs: dict[str, Any], version: str) -> Json:
     """What a release must be rebuilt from: the resolved recipe, the task packs' hashes, the tool's version."""
-    return {"recipe": recipe.data, "packs": packs, "tool": f"vlm-autodrive {version}"}
+    hashes = {n: {"schema": p.schema_id, "prompt": p.prompt_id, "template": p.template_id} for n, p in packs.items()}
+    return {"recipe": recipe.data, "packs": hashes, "tool": f"vlm-autodrive {version}"}
