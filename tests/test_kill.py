@@ -45,9 +45,10 @@ def recipe_in(folder: Path) -> Path:
 
 
 def done(log: Path, begin: int) -> list[str]:
-    """The steps a run has finished, by the lines it wrote after `begin`."""
+    """The steps a run has finished, by the lines it wrote after `begin`; notes are indented ("text prior, …")."""
     lines = log.read_bytes()[begin:].decode(errors="replace").splitlines()
-    return [line.split()[0] for line in lines if line.split() and line.split()[0] in STEPS]
+    words = [line.split(" ", 1)[0] for line in lines]
+    return [word for word in words if word in STEPS]
 
 
 def timed(folder: Path) -> dict[str, float]:
