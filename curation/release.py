@@ -142,7 +142,7 @@ def versions(releases: Path) -> list[Path]:
 
 def _version(name: str) -> tuple[int, ...]:
     parts = name.split(".")
-    return tuple(int(p) for p in parts) if len(parts) == 3 and all(p.isdigit() for p in parts) else ()
+    return tuple(int(p) for p in parts) if len(parts) == 3 and all(p.isdecimal() for p in parts) else ()
 
 
 def latest(releases: Path, media: Path | None = None) -> Release | None:

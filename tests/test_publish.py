@@ -403,3 +403,16 @@ def test_clips_before_an_event_are_told_as_what_they_are(tmp_path: Path) -> None
     assert sum(s["clips"] for s in told) == 61
     assert sum(n for s in told for n in s["classes"].values()) == 60
     assert len({row["split"] for t in release.tasks for row in release.rows(t) if row["group"] == group}) == 1
+
+
+def test_a_task_less_is_a_major_change_and_a_task_more_a_minor_one(recipe: Recipe, tmp_path: Path) -> None:
+    ws = Workspace(recipe.workspace)
+    fill(ws, 0, 12)
+    publish(recipe)
+    clip = next(ws.read(Clip))
+    text = Label(clip.id, "caption", load_packs(["caption"])["caption"].examples[0]["value"], "single", raters=1)
+    ws.write_view("labels", [*ws.labels(), text])
+    more = publish(recipe_at(tmp_path / "a", tasks=["caption"]))
+    assert (more.version, more.tasks) == ("1.1.0", ["event", "caption"])
+    less = publish(recipe_at(tmp_path / "a"))
+    assert (less.version, less.tasks) == ("2.0.0", ["event"])
