@@ -26,7 +26,7 @@ RECIPE = click.argument("recipe", type=PATH)
 
 # What the machine refuses, and no code can mend: rights, room, a file where a folder should be.
 REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-REFUSED |= {errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
+REFUSED |= {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT}
 
 
 class _Group(click.Group):

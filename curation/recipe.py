@@ -43,7 +43,7 @@ class Recipe:
     @property
     def workspace(self) -> Path:
         given = self.data.get("workspace")
-        return (self.base / given).resolve() if given else Path("work", self.name).resolve()
+        return (self.base / given).resolve() if given else (self.base / "work" / self.name).resolve()
 
 
 @cache

@@ -36,9 +36,10 @@ def status(recipe: Recipe) -> Report:
 
 
 def workspaces(given: Path | None) -> list[Workspace]:
-    """The named workspace, or every one under `work/`."""
-    roots = [given] if given else sorted(p.parent for p in Path("work").glob("*/recipe.lock.json"))
-    return [Workspace(p) for p in roots]
+    """The named workspace, or those in this folder, in `work/`, and in the `work/` of a recipe's folder below."""
+    places = ("", "*/", "work/*/", "*/work/*/")
+    found = {p.parent for place in places for p in Path().glob(f"{place}recipe.lock.json")}
+    return [Workspace(p) for p in ([given] if given else sorted(found))]
 
 
 def find(prefix: str, given: Path | None) -> tuple[Workspace, Record]:
@@ -152,13 +153,14 @@ def decide(recipe: Recipe, kind: str, target: str, reason: str, who: str) -> str
     """Record a decision about a source, a clip or a finding. Raises UsageError if there is no such target."""
     if not recipe.workspace.is_dir():
         raise UsageError(f"no workspace at {recipe.workspace}; run the recipe first")
+    if not reason.strip() or not who.strip():
+        raise UsageError("--reason and --who say why and by whom; neither may be empty")
     ws = Workspace(recipe.workspace)
     of = [ws.read_view("issues")] if kind == "dismiss" else [ws.rows(Source), ws.rows(Clip)]
     hits = sorted({row["id"] for stored in of for row in stored if row["id"].startswith(target)})
     if len(hits) != 1:
-        raise UsageError(
-            f"{target!r} names {len(hits)} {'findings' if kind == 'dismiss' else 'sources or clips'}; give one whole id"
-        )
+        what = "findings" if kind == "dismiss" else "sources or clips"
+        raise UsageError(f"{target!r} names {len(hits)} {what}; give more of one id")
     decision = Decision(hits[0], kind, reason, who, now())
     with ws.writer(Decision) as out:
         new = out.add(decision)

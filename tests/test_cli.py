@@ -203,3 +203,23 @@ def test_the_conflicts_and_the_next_command_are_told(tmp_path: Path, make_video:
     said = call("status", recipe).output
     assert "1 conflicts are left out" in said
     assert f"next: autodrive run {recipe}" in said
+
+
+def test_the_workspace_lies_beside_the_recipe_wherever_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call("init", str(tmp_path / "fleet"))
+    monkeypatch.chdir(tmp_path)
+    assert load_recipe(Path("fleet/recipe.yaml")).workspace == tmp_path / "fleet" / "work" / "my-fleet"
+
+
+def test_a_decision_needs_its_reason(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(RECIPE)
+    assert "neither may be empty" in one_line(
+        call("yank", str(tmp_path / "r.yaml"), "x", "--reason", " ", "--who", "me"), 2
+    )
+
+
+def test_the_recipe_that_init_writes_says_how_long_to_train(tmp_path: Path) -> None:
+    call("init", str(tmp_path))
+    assert load_recipe(tmp_path / "recipe.yaml")["finetune"]["max_seconds"] > 0
