@@ -226,7 +226,9 @@ def status(recipe: Path, as_json: bool) -> None:
 @main.command()
 @click.argument("record_id")
 @click.option("--workspace", "-w", type=THERE, help="Default: every workspace under work/.")
-@click.option("--sheet", type=PATH, help="Write a contact sheet of the clip (PNG) here.")
+@click.option(
+    "--sheet", type=PATH, help="Write the clip here: a contact sheet (.png), or a preview with the running time (.mp4)."
+)
 def show(record_id: str, workspace: Path | None, sheet: Path | None) -> None:
     """A record with its ancestry; the start of an id is enough."""
     from curation.records import show as look

@@ -66,7 +66,7 @@ def rows(ws: Workspace, starts: Iterable[str]) -> Iterator[tuple[type[Record], J
 
 
 def show(prefix: str, given: Path | None, sheet: Path | None = None) -> str:
-    """A record, then its ancestors, each indented below what it made; optionally a contact sheet of its clip."""
+    """A record, then its ancestors, each indented below what it made; its clip as a contact sheet or .mp4 preview."""
     ws, record = find(prefix, given)
     known: dict[str, Record] = {}
     found = [record]
@@ -90,10 +90,10 @@ def show(prefix: str, given: Path | None, sheet: Path | None = None) -> str:
     write(record, 0)
     clip = known.get(getattr(record, "clip_id", ""), record)
     if sheet is not None and isinstance(clip, Clip):
-        from curation.preview import contact_sheet
+        from curation.preview import contact_sheet, preview
 
-        contact_sheet(ws.blob(clip.blob), sheet)
-        lines.append(f"contact sheet: {sheet}")
+        (preview if sheet.suffix == ".mp4" else contact_sheet)(ws.blob(clip.blob), sheet)
+        lines.append(f"written: {sheet}")
     return "\n".join(lines)
 
 

@@ -113,3 +113,15 @@ def test_a_broken_pack_is_one_line(recipe: Path) -> None:
     assert done.exit_code == 2
     assert "task.json" in done.output
     assert "Traceback" not in done.output
+
+
+def test_a_clip_is_shown_as_a_sheet_and_as_a_preview(recipe: Path, tmp_path: Path) -> None:
+    CliRunner().invoke(main, ["run", str(recipe), "--until", "clip"], catch_exceptions=False)
+    clip = json.loads((tmp_path / "ws" / "clips.jsonl").read_text().splitlines()[0])["id"]
+    for name, magic in (("sheet.png", b"\x89PNG"), ("preview.mp4", b"ftyp")):
+        done = CliRunner().invoke(main, ["show", clip, "-w", str(tmp_path / "ws"), "--sheet", str(tmp_path / name)])
+        assert done.exit_code == 0, done.output
+        assert magic in (tmp_path / name).read_bytes()[:12]
+    missing = CliRunner().invoke(main, ["show", clip, "-w", str(tmp_path / "ws"), "--sheet", "/nowhere/x.png"])
+    assert missing.exit_code == 1
+    assert "Traceback" not in missing.output
