@@ -1,4 +1,4 @@
-"""Task packs: everything about one kind of supervision, read from a folder (DESIGN: "the schema is the contract").
+"""Task packs: everything about one kind of supervision, read from a folder.
 
 From a pack's schema.json come the language model's response format, the validator, the review form's data, the Hugging
 Face features and the documentation. Nothing here knows a task by name.
