@@ -35,7 +35,7 @@ Tensors = dict[str, Any]  # name -> torch.Tensor
 
 VIDEO = "<video>"
 SEQUENCE = ("input_ids", "attention_mask", "mm_token_type_ids", "token_type_ids")  # one entry per token
-_declared: list[Any] = []  # torch.library handles; the ops vanish with them
+_declared: list[Any] = []  # handles of the ops declared; the ops vanish with them
 
 
 def ensure_torchvision() -> None:
