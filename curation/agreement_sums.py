@@ -70,7 +70,8 @@ def wilson(successes: float, n: float, z: float = 1.959964) -> tuple[float, floa
         return 0.0, 1.0
     p, spread = successes / n, z * z / n
     centre, half = p + spread / 2, z * np.sqrt(p * (1 - p) / n + spread / (4 * n))
-    return max(0.0, float((centre - half) / (1 + spread))), min(1.0, float((centre + half) / (1 + spread)))
+    low, high = float((centre - half) / (1 + spread)), float((centre + half) / (1 + spread))
+    return (0.0 if successes <= 0 else low), (1.0 if successes >= n else high)
 
 
 def encode(rows: Iterable[Rating], level: str, classes: Sequence[Any] | None = None) -> Ratings:

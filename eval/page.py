@@ -11,9 +11,9 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from curation.types import Json
 from eval.metrics import CLASSES, POSITIVE, TARGET
 
-Json = dict[str, Any]
 Row = Mapping[str, Any]
 Media = Callable[[str], bytes | None]  # clip id -> PNG
 
@@ -146,7 +146,7 @@ def _difference_rows(named: Mapping[str, Json], n: int) -> list[Json]:
         row: Json = {"full minus": words(name), "n": n}
         for key, text in COMPARED.items():
             row |= {text: interval(d[key], signed=True), f"p ({text})": p_value(d[key]["p_adjusted"], "")}
-        out.append(row | {"McNemar p": p_value(d["mcnemar"]["p"], "") if "mcnemar" in d else None})
+        out.append(row)
     return out
 
 

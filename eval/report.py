@@ -12,16 +12,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from curation.errors import DataError
+from curation.types import Json
 from eval import metrics, page, stats
 from eval.metrics import CLASSES, POSITIVE, TARGET, Floats, Table
 from eval.page import COMPARED, Media, Row
-
-Json = dict[str, Any]
 
 ARMS = ("full", "untrained", "shuffled", "last_frame", "first_frame", "blind")
 HEADLINE = f"f1.{TARGET}"
@@ -91,14 +89,7 @@ def difference(a: Scored, b: Scored, name: str) -> Json:
     return out | {"low": low, "high": high, "p": stats.p_of(value, bounds, groups)}
 
 
-def mcnemar(a: Table, b: Table) -> Json:
-    """How many clips only one of two arms got right, and the exact p of that over clips."""
-    only = (a.pred == a.truth).astype(int) - (b.pred == b.truth).astype(int)
-    first, second = int((only > 0).sum()), int((only < 0).sum())
-    return {"first_only": first, "second_only": second, "p": stats.mcnemar_exact(first, second)}
-
-
-def summarize(predictions: Sequence[Row], attributes: Mapping[str, Mapping[str, Any]] | None = None) -> Json:
+def summarize(predictions: Sequence[Row], attributes: Mapping[str, Json] | None = None) -> Json:
     """All scores of all arms, their difference to `full`, the best constant answer, slices and verdicts, as JSON data.
 
     `attributes` gives further slices: clip id -> {"cause": ..., "weather": ...}. Raises DataError where arm `full` is
@@ -116,8 +107,7 @@ def summarize(predictions: Sequence[Row], attributes: Mapping[str, Mapping[str, 
     differences: Json = {"constant": against}
     others = {k: arm for k, arm in arms.items() if k != "full"}
     for key, arm in others.items():
-        told = {name: difference(full, arm, name) for name in COMPARED}
-        differences[key] = told | {"mcnemar": mcnemar(full.table, arm.table)}
+        differences[key] = {name: difference(full, arm, name) for name in COMPARED}
     for name in COMPARED:
         adjusted = stats.holm({k: p for k in others if (p := differences[k][name]["p"]) is not None})
         for key in others:
@@ -132,7 +122,6 @@ def summarize(predictions: Sequence[Row], attributes: Mapping[str, Mapping[str, 
         "arms": {name: _arm(arm) for name, arm in arms.items()},
         "constant": constant,
         "differences": differences,
-        "power": _power(against[HEADLINE]),
         "slices": _slices(predictions, full.table, attributes or {}),
     }
     return summary | {"verdicts": verdicts(summary)}
@@ -157,30 +146,11 @@ def _tables(predictions: Sequence[Row]) -> dict[str, Table]:
 
 def _arm(arm: Scored) -> Json:
     t = arm.table
-    effect = stats.design_effect((t.pred == t.truth).astype(float), t.group_index)
-    return {
-        "n": len(t),
-        "groups": len(set(t.groups)),
-        "design_effect": effect,
-        "effective_n": None if effect is None else len(t) / max(effect, 1.0),  # never more than there are
-        "confusion": metrics.confusion(t, np.ones((1, len(t))))[0].astype(int).tolist(),
-        "metrics": arm.scores,
-    }
+    confusion = metrics.confusion(t, np.ones((1, len(t))))[0].astype(int).tolist()
+    return {"n": len(t), "groups": len(set(t.groups)), "confusion": confusion, "metrics": arm.scores}
 
 
-def _power(d: Json) -> Json:
-    """The smallest F1 difference to the constant that is found with 80 % power, and the clips it takes for less."""
-    if d["se"] is None or d["se"] < stats.NO_SPREAD:
-        note = d["note"] if d["se"] is None else "the groups show no spread"
-        return {"minimum_detectable": None, "clips_for": {}, "note": note}
-    least = stats.minimum_detectable(d["se"], d["groups"])
-    need = {f"{e:.2f}": stats.clips_needed(d["n"], d["se"], e) for e in (0.05, 0.10)}
-    if least > 1:
-        return {"minimum_detectable": None, "clips_for": need, "note": "too few groups to find any"}
-    return {"minimum_detectable": least, "clips_for": need, "note": ""}
-
-
-def _slices(rows: Sequence[Row], full: Table, attributes: Mapping[str, Mapping[str, Any]]) -> Json:
+def _slices(rows: Sequence[Row], full: Table, attributes: Mapping[str, Json]) -> Json:
     """Arm `full` by each attribute's values, largest first: attribute -> [{value, n, groups, accuracy, f1}]."""
     told: dict[str, dict[str, str]] = {c: {} for c in full.clips}
     for row in rows:
@@ -249,7 +219,7 @@ def _guessing(summary: Json) -> Json:
     return {"id": "guessing", "question": question, "answer": answer, "text": text}
 
 
-def evaluate(predictions: Path, out: Path, context: Mapping[str, Any], *, clips: Media = lambda _: None) -> Json:
+def evaluate(predictions: Path, out: Path, context: Json, *, clips: Media = lambda _: None) -> Json:
     """Score the prediction rows of a JSONL file; write `summary.json` and `report.html` into the folder `out`.
 
     `context`: title, provenance, attributes (see `summarize`) and what only the caller knows (see `page.render`).

@@ -1,4 +1,4 @@
-"""Uncertainty of scores whose clips come in groups (drives): intervals, tests, and how many clips a claim needs.
+"""Uncertainty of scores whose clips come in groups (drives): intervals and tests.
 
 Clips of one drive resemble one another, so whole groups are resampled, never clips (Field & Welsh 2007,
 J. R. Statist. Soc. B 69:369; for paired proportions Obuchowski 1998, Statist. Med. 17:1495). Intervals are of 95 %.
@@ -8,37 +8,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from statistics import NormalDist
 
 import numpy as np
 
+from curation.agreement_sums import wilson
 from eval.metrics import Floats, Ints
 
 Statistic = Callable[[Floats], Mapping[str, Floats]]  # weights (r, n) -> name -> (r,)
 Bounds = tuple[float, float]
 
-LEVEL, POWER = 0.95, 0.8
+LEVEL = 0.95
 REPLICATES, SEED = 2000, 0
 CHUNK = 4_000_000  # weights held at once
 MOST_UNDEFINED = 0.05  # share of replicates that may be undefined before an interval is refused
 NO_SPREAD = 1e-9
-
-
-def wilson(p: float, n: float, z: float) -> Bounds:
-    """The score interval of a proportion `p` of `n` (Wilson 1927, J. Am. Stat. Assoc. 22:209); `n` may be effective."""
-    zz = z * z / n
-    half = z * math.sqrt(p * (1 - p) / n + zz / (4 * n))
-    low, high = (p + zz / 2 - half) / (1 + zz), (p + zz / 2 + half) / (1 + zz)
-    return (0.0 if p == 0 else low), (1.0 if p == 1 else high)
-
-
-def mcnemar_exact(b: int, c: int) -> float:
-    """Two-sided exact p of b against c discordant clips, binomial(b + c, 1/2) (McNemar 1947, Psychometrika 12:153).
-
-    Takes clips as independent: with groups it is too sure of itself. No discordant clip: p = 1.
-    """
-    tail = sum(math.comb(b + c, i) for i in range(min(b, c) + 1))
-    return float(min(1.0, 2 * tail / 2 ** (b + c)))
 
 
 def bootstrap(statistic: Statistic, group: Ints, replicates: int = REPLICATES, seed: int = SEED) -> dict[str, Floats]:
@@ -87,12 +70,13 @@ def score_interval(
         return None, why
     z = _t(groups, (1 + LEVEL) / 2)
     if value in (0.0, 1.0):
-        return wilson(value, groups, z), f"at the end of the scale: bounded as {groups} independent clips"
+        return wilson(value * groups, groups, z), f"at the end of the scale: bounded as {groups} independent clips"
     if se >= NO_SPREAD:
-        return wilson(value, value * (1 - value) / se**2, z), ""
+        effective = value * (1 - value) / se**2
+        return wilson(value * effective, effective, z), ""
     if fixed:
         return (value, value), "one fixed answer, and every group holds the classes alike"
-    return wilson(value, clips, z), f"the same in every group: bounded as {clips} independent clips"
+    return wilson(value * clips, clips, z), f"the same in every group: bounded as {clips} independent clips"
 
 
 def difference_interval(value: float, se: float, groups: int) -> Bounds:
@@ -138,29 +122,3 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
         worst = max(worst, min(1.0, (len(p_values) - i) * p_values[name]))
         out[name] = worst
     return out
-
-
-def design_effect(right: Floats, group: Ints) -> float | None:
-    """How many times larger the variance of a share is than for as many independent clips (Kish 1965).
-
-    Linearised between-group variance over p (1 - p) / n. None with one group, or when all are right or all wrong.
-    """
-    n, count, p = len(right), int(group.max()) + 1, float(right.mean())
-    if count < 2 or p in (0.0, 1.0):
-        return None
-    sums = np.bincount(group, right - p, minlength=count)
-    return float(count / (count - 1) * (sums**2).sum() / n / (p * (1 - p)))
-
-
-def minimum_detectable(se: float, groups: int) -> float:
-    """The smallest true difference found with 80 % power by the two-sided t test of this standard error.
-
-    (t_.975 + t_.80) x SE with G - 1 degrees of freedom (Bloom 1995, Evaluation Review 19:547): 2.80 SE for many groups.
-    """
-    return (_t(groups, (1 + LEVEL) / 2) + _t(groups, POWER)) * se
-
-
-def clips_needed(n: int, se: float, effect: float) -> int:
-    """Clips, in ever more groups like these, that find `effect` with 80 % power; SE is taken to fall as 1/sqrt(n)."""
-    z = NormalDist().inv_cdf
-    return math.ceil(n * ((z((1 + LEVEL) / 2) + z(POWER)) * se / effect) ** 2 - 1e-9)

@@ -110,16 +110,6 @@ def test_arms_that_agree_on_a_few_clips_are_not_shown_equal() -> None:
     assert answers(s)["untrained"] == "not shown"
 
 
-def test_two_groups_have_no_power_and_never_count_as_more_clips_than_there_are() -> None:
-    rows = [r | {"pred": "near_collision"} if r["truth"] == "normal" else r for r in predictions(2, full=1.0)]
-    s = summarize(rows)
-    assert s["arms"]["full"]["design_effect"] == pytest.approx(0) and s["arms"]["full"]["effective_n"] == 6
-    assert s["power"]["note"] == "the groups show no spread"
-    few = summarize(predictions(2, seed=1, full=0.5))["power"]
-    assert few["minimum_detectable"] is None and "too few groups" in few["note"] and few["clips_for"]["0.05"] > 100
-    assert 0.05 < summarize(predictions(30, full=0.8))["power"]["minimum_detectable"] < 0.3
-
-
 def test_the_test_of_a_difference_is_clustered() -> None:
     """The same clips four times over in their groups say no more; in groups of their own they would."""
     rows = predictions(12, full=0.8, blind=0.5)
