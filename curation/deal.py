@@ -100,11 +100,14 @@ def _shares(rows: dict[str, float], cells: dict[str, dict[str, list[str]]]) -> d
     return w
 
 
-def deal(pack: TaskPack, contexts: dict[str, Json], *, seed: int, per_clip: int) -> dict[str, list[Json]]:
-    """Items by clip id, from the `questions` of the pack's template. At most `per_clip` items a clip, one of them open.
+def deal(
+    pack: TaskPack, contexts: dict[str, Json], *, seed: int, per_clip: int, per_family: int | None = None
+) -> dict[str, list[Json]]:
+    """Items by clip id, from the `questions` of the pack's template. At most `per_clip` items a clip, one of them open,
+    and at most `per_family` of one family.
 
-    `contexts` are what the template sees of each clip. The same arguments give the same items; the order of
-    `contexts` does not matter.
+    `contexts` are what the template sees of each clip, its parents' values included if the questions ask for them.
+    The same arguments give the same items; the order of `contexts` does not matter.
     """
     template: Json = pack.template or {}
     defs = template.get("defs", {})
@@ -121,9 +124,9 @@ def deal(pack: TaskPack, contexts: dict[str, Json], *, seed: int, per_clip: int)
     strata = {clip: str(lookup(alike, scope, "/alike")) if alike else "" for clip, scope in scopes.items()}
     for early in (False, True):  # clips without a class are asked by themselves
         part = {clip: scope for clip, scope in scopes.items() if (strata[clip] == "None") == early}
-        _deal(closed, part, strata, room, items, r)
+        _deal(closed, part, strata, room, items, r, per_family)
     for clip, scope in scopes.items():
-        items[clip] += _open(open_questions, scope)
+        items[clip] += _open([q for q in open_questions if not _full(items[clip], q, per_family)], scope)
         seeded(seed, clip, pack.name, "order").shuffle(items[clip])
     return items
 
@@ -135,6 +138,7 @@ def _deal(
     room: Counter[str],
     items: dict[str, list[Json]],
     r: random.Random,
+    per_family: int | None,
 ) -> None:
     """Add the closed items: scarce questions first, each with an even part of the room that the rarest class has."""
     pools = [pool for pool in (_pool(q, scopes, strata) for q in questions) if pool.k() > 1]
@@ -142,13 +146,18 @@ def _deal(
     clips = Counter(strata[clip] for clip in scopes)
     classes = [c for c, n in clips.items() if n * 4 * len(clips) >= len(scopes)]  # a class of a few clips stops nothing
     for done, pool in enumerate(pools):
+        free = Counter({clip: 0 if _full(items[clip], pool.question, per_family) else room[clip] for clip in scopes})
         left: Counter[str] = Counter()
         for clip in scopes:
-            left[strata[clip]] += room[clip]
+            left[strata[clip]] += free[clip]
         part = min(left[c] for c in classes) * len(clips) // (len(pools) - done)
-        for clip, (answer, *options) in pool.draw(room, part, r):
+        for clip, (answer, *options) in pool.draw(free, part, r):
             items[clip].append(_item(pool.question, scopes[clip], answer, options))
             room[clip] -= 1
+
+
+def _full(items: list[Json], question: Json, per_family: int | None) -> bool:
+    return per_family is not None and sum(i["family"] == question["family"] for i in items) >= per_family
 
 
 def _answer(question: Json, scope: Scope) -> str | None:

@@ -123,7 +123,7 @@ def load_pack(path: Path) -> TaskPack:
         schema=_schema(path / "schema.json", ontologies),
         ontology=ontologies[spec["ontology"]]["$defs"],
         spec=spec,
-        prompt=_read(path / "prompt.md"),
+        prompt=_read(path / "prompt.md") if (path / "prompt.md").is_file() else "",  # dealt: no model writes it
         review_xml=_read(path / "review.xml"),
         template=template,
         examples=tuple(_examples(path / "examples.jsonl")),
