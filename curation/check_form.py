@@ -38,7 +38,7 @@ PLATE = r"""\b(?:plates?|registration|tag|licen[cs]e)\b(?:\W+\w+){0,4}?\W+(?=[A-
 |\b[A-Z]{1,2}-[A-Z]{1,2}[- ]\d{1,4}\b"""
 PERSON = r"""\b(?:Mr|Mrs|Ms|Miss|Dr|Officer|Sgt|Professor)\.? [A-Z][a-z]+
 |\b(?:named|called|name is|name was|identified as|known as) [A-Z][a-z]+"""
-NAME = r"(?<=[a-z,] )[A-Z][a-z]{2,}(?: [A-Z][a-z]+)*|^[A-Z][a-z]+ [A-Z][a-z]+\b(?!:)"
+NAME = r"[A-Z](?<=[a-z,] [A-Z])[a-z]{2,}(?: [A-Z][a-z]+)*|^[A-Z][a-z]+ [A-Z][a-z]+\b(?!:)"
 DAYS = """Monday Tuesday Wednesday Thursday Friday Saturday Sunday January February March April May June July August
     September October November December Jersey English Ego Vehicle"""
 PLAIN = set(DAYS.split())
@@ -48,19 +48,29 @@ def _compile(lines: str, flags: int = 0) -> re.Pattern[str]:
     return re.compile(lines.replace("\n", ""), flags)
 
 
-PATTERNS = [  # (rule, severity, shortest text it is tried on, expression, what is wrong)
-    ("refusal", "error", 12, _compile(REFUSAL, re.I), "the author refuses"),
-    ("prompt_echo", "error", 5, _compile(ECHO, re.I), "speaks to or of whoever asked"),
-    ("placeholder", "error", 0, _compile(HOLDER, re.I), "was never filled in"),
-    ("markup", "warning", 0, _compile(MARKUP, re.I | re.M), "markup in a plain text"),
-    ("plate", "error", 5, _compile(PLATE), "reads like a number plate"),
-    ("person", "error", 8, _compile(PERSON), "names somebody"),
-    ("name", "warning", 8, re.compile(NAME), "reads like the name of a person, make or place"),
-]
+# (rule, severity, words of which every match has one, expression, what is wrong). Beside the words of a text there are
+# "#" for unusual signs, "0" for a digit, "" for itself: most texts are tried against next to nothing.
+PATTERNS = [
+    ("refusal", "error", """ai model i sorry apologize apologise unable cannot able possible video frame frames image
+        images clip footage""", _compile(REFUSAL, re.I), "the author refuses"),
+    ("prompt_echo", "error", """user assistant system following your sure certainly course okay absolutely great here
+        requested instructed per prompt schema json message you let hope provided given supplied""",
+        _compile(ECHO, re.I), "speaks to or of whoever asked"),
+    ("placeholder", "error", """# todo tbd tba fixme lorem placeholder n nan undefined null goes insert none string
+        text example""", _compile(HOLDER, re.I), "was never filled in"),
+    ("markup", "warning", "#", _compile(MARKUP, re.I | re.M), "markup in a plain text"),
+    ("plate", "error", "0", _compile(PLATE), "reads like a number plate"),
+    ("person", "error", "mr mrs ms miss dr officer sgt professor named called name identified known",
+        _compile(PERSON), "names somebody"),
+]  # fmt: skip
+RULES = [(rule, severity, frozenset(needs.split()), *rest) for rule, severity, needs, *rest in PATTERNS]
+ODD = re.compile(r"[{}\[\]<>$%#*+•`|&\\_\n]")
 TENS = r"(?:twen|thir|for|fif|six|seven|eigh|nine)ty(?:[- ]\w+)?|ten|fifteen|hundred|two|three|four|five|six|eight"
 UNITS = (
     r"km/?h|kmh|kph|mph|m/s|kmph|knots|kilomet(?:er|re)s?|miles?|m|met(?:er|re)s?|ft|feet|foot|yards?|cm|inch(?:es)?"
 )
+COUNTS = frozenset({"0", "ten", "fifteen", "hundred", "two", "three", "four", "five", "six", "eight"})
+COUNTS |= {f"{n}ty" for n in ("twen", "thir", "for", "fif", "six", "seven", "eigh", "nine")}
 NUMBER = re.compile(rf"\b(\d+(?:[.,]\d+)?|{TENS})[ -]?(?:{UNITS})\b(?! (?:sign|limit|zone))", re.I)
 OTHERS = """der das und ist nicht ein eine einem einer auf mit dem von wird fährt auto straße zu sich bei le les des du
     un une est dans avec sur pour qui pas et el los las una con por para que se del está il lo gli di della che non è
@@ -85,18 +95,26 @@ def form(value: Any, context: Context) -> Iterator[Finding]:
 def faults(pack: TaskPack, text: str) -> tuple[tuple[str, str, str, str], ...]:
     """(rule, severity, message, number) of a text by itself."""
     found = []
-    for rule, severity, least, pattern, why in PATTERNS:
-        m = pattern.search(text) if len(text) >= least else None
-        if m and not (rule == "name" and set(m.group().split()) & PLAIN):
+    low = text.casefold()
+    said = re.findall(r"\w+", low)
+    tokens = set(said)
+    if ODD.search(text) or "xx" in low or "???" in low or not tokens or text.lstrip()[:1] == "-":
+        tokens.add("#")
+    if re.search(r"\d", text):
+        tokens.add("0")
+    for rule, severity, needs, expression, why in RULES:
+        m = None if needs.isdisjoint(tokens) else expression.search(text)
+        if m:
             found.append((rule, severity, f"'{m.group().strip()[:50]}': {why}", ""))
-    said = re.findall(r"\w+", text.casefold())
-    for eight in zip(*(said[i:] for i in range(8)), strict=False):
-        if eight in _asked(pack):
-            found.append(("prompt_echo", "error", f"'{' '.join(eight)}' stands in the prompt word for word", ""))
-            break
-    if m := NUMBER.search(text):
+    m = re.search(NAME, text)
+    if m and not set(m.group().split()) & PLAIN:
+        found.append(("name", "warning", f"'{m.group()[:50]}': reads like the name of a person, make or place", ""))
+    echo = _asked(pack).intersection(zip(*(said[i:] for i in range(8)), strict=False))
+    if echo:
+        found.append(("prompt_echo", "error", f"'{' '.join(min(echo))}' stands in the prompt word for word", ""))
+    if m := None if COUNTS.isdisjoint(tokens) else NUMBER.search(text):
         found.append(("number", "error", f"'{m.group()}' cannot be read off a dashcam's picture", m[1].casefold()))
-    if other := _foreign(text, said):
+    if other := _foreign(text, tokens):
         found.append(("language", "error", other, ""))
     return tuple(found)
 
@@ -107,12 +125,12 @@ def _asked(pack: TaskPack) -> frozenset[tuple[str, ...]]:
     return frozenset(zip(*(said[i:] for i in range(8)), strict=False))
 
 
-def _foreign(text: str, said: list[str]) -> str | None:
+def _foreign(text: str, tokens: set[str]) -> str | None:
     """Most letters are Latin, and there are no more function words of other languages than English ones."""
     letters = [c for c in text if c.isalpha()] if not text.isascii() else []
     if sum(ord(c) > 0x24F for c in letters) * 5 > len(letters) > 0:
         return "not in Latin letters"
-    foreign = sum(w in FOREIGN for w in said) + (sum(ord(c) > 0x7F for c in letters) > 1)
-    if foreign >= 2 and foreign > sum(w in ENGLISH for w in said):
+    foreign = len(FOREIGN & tokens) + (sum(ord(c) > 0x7F for c in letters) > 1)
+    if foreign >= 2 and foreign > len(ENGLISH & tokens):
         return "not in English, by its function words"
     return None
