@@ -16,8 +16,8 @@ from curation import __version__
 from curation.errors import DataError, UsageError
 from curation.ids import make_id
 from curation.recipe import Recipe, lock
-from curation.release import Release, latest
-from curation.store import Workspace, dump, write_atomic
+from curation.release import Release, latest, write_atomic
+from curation.store import Workspace, dump
 from curation.types import Json, Progress, Report
 
 # name of the step → "module:function"; review, agree and resolve come twice: first the event, then the words.
@@ -113,9 +113,9 @@ def evaluate(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progres
     out = ws.root / "reports" / release.version / model.name
     named = recipe["finetune"].get("model", "tiny")
     base = model / "base" if named == "tiny" else named
-    tuned = predict(release, model / "model", config, out / "tuned.jsonl", "test", progress)
-    untrained = {**config, "arms": ["full"], "think": 0, "revision": recipe["finetune"].get("revision")}
-    predict(release, base, untrained, out / "untrained.jsonl", "test", progress)
+    tuned = predict(release, model / "model", config, out / "tuned.jsonl", progress)
+    untrained = {**config, "arms": ["full"], "revision": recipe["finetune"].get("revision")}
+    predict(release, base, untrained, out / "untrained.jsonl", progress)
     rows = [json.loads(line) for line in (out / "tuned.jsonl").read_bytes().splitlines()]
     rows += [{**json.loads(line), "arm": "untrained"} for line in (out / "untrained.jsonl").read_bytes().splitlines()]
     write_atomic(out / "predictions.jsonl", "".join(dump(r) + "\n" for r in rows).encode())

@@ -13,6 +13,8 @@ releases/<version>/
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -99,6 +101,22 @@ class Release:
 
 
 _CLIP_COLUMNS = ("clip_id", "blob", "source_sha256", "start_s", "end_s", "frames", "fps", "width", "height", "role")
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write beside, then rename: a reader sees the old file or the new one, never half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fd, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(fd, "wb") as f:
+            f.write(data)
+            f.flush()
+            os.fsync(f.fileno())
+        os.chmod(beside, 0o644)
+        os.replace(beside, path)
+    except BaseException:
+        Path(beside).unlink(missing_ok=True)
+        raise
 
 
 def files(root: Path) -> dict[str, str]:

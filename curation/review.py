@@ -23,8 +23,9 @@ from curation.errors import DataError
 from curation.forms import compose, task_data
 from curation.ids import fraction, sha256_bytes
 from curation.recipe import Recipe
+from curation.release import write_atomic
 from curation.resolve import open_errors, standing, target_event
-from curation.store import Workspace, current_clips, now, write_atomic
+from curation.store import Workspace, current_clips, now
 from curation.tasks import TaskPack, load_packs
 from curation.types import Assignment, Clip, Draft, Json, Progress, Refusal, Report, Review
 

@@ -11,7 +11,6 @@ import fcntl
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
@@ -21,6 +20,7 @@ from typing import Generic, TypeVar
 
 from curation.errors import DataError
 from curation.ids import plain, sha256_file
+from curation.release import write_atomic
 from curation.types import FACTS, Clip, Decision, Event, Json, Label, Record, Refusal, Source
 
 R = TypeVar("R", bound=Record)
@@ -204,22 +204,6 @@ def _move_torn_line(path: Path, fd: int) -> None:
         with open(f"{path}.torn", "ab") as torn:
             torn.write(data[end:] + b"\n")
         os.ftruncate(fd, end)
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write beside, then rename: a reader sees the old file or the new one, never half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fd, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(fd, "wb") as f:
-            f.write(data)
-            f.flush()
-            os.fsync(f.fileno())
-        os.chmod(beside, 0o644)
-        os.replace(beside, path)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
 
 
 def decisions(ws: Workspace, kind: str) -> dict[str, Decision]:

@@ -18,23 +18,19 @@ from numpy.typing import NDArray
 
 from curation.errors import DataError, UsageError
 from curation.ids import make_id, seeded, sha256_file
-from curation.release import Release
+from curation.release import Release, write_atomic
 from curation.types import Json, Progress, Report
 from finetune import vlm
 from finetune.data import FrameStore
 from finetune.vlm import Frames, torch
 
 ARMS = ("full", "blind", "first_frame", "last_frame", "shuffled")
+SPLITS = ("test", "validation")  # what is predicted, and what calibrates
 DEFAULTS: Json = {
-    "task": "event",
-    "field": "class",  # of the task's value: what is predicted
-    "style": "answer",  # the conversation whose prompt is asked
     "arms": list(ARMS),
     "frames": 16,
     "size": [84, 56],
     "batch_size": 48,  # answers scored at once
-    "calibrate": "validation",  # the split that calibrates; null leaves the likelihoods as they are
-    "think": 0,  # so many clips also get a written answer under the "cot" prompt
     "revision": None,
     "precision": "auto",
     "device": "auto",
@@ -44,15 +40,8 @@ DEFAULTS: Json = {
 Array = NDArray[np.float64]
 
 
-def run(
-    release: Release,
-    model_dir: str | Path,
-    config: Json,
-    out: Path,
-    split: str = "test",
-    progress: Progress | None = None,
-) -> Report:
-    """Write predictions of `split` to `out` (JSONL, one row per clip and arm), after a kill going on where it stopped.
+def run(release: Release, model_dir: str | Path, config: Json, out: Path, progress: Progress | None = None) -> Report:
+    """Write predictions of the test split to `out` (JSONL, a row per clip and arm), going on where a kill stopped it.
 
     Row: clip_id, group, arm, truth, pred, scores {class: probability}, slice. Beside it, `<out>.raw.jsonl` holds the
     log-likelihoods. Raises UsageError for unknown arms or keys and DataError for a release without what is asked.
@@ -61,73 +50,62 @@ def run(
     if unknown:
         raise UsageError(f"eval: unknown {unknown[0]!r}; keys are {', '.join(DEFAULTS)}, arms {', '.join(ARMS)}")
     config = {**DEFAULTS, **config}
-    rows = {name: _rows(release, config, name) for name in dict.fromkeys((split, config["calibrate"])) if name}
-    classes, around = _answers(release, config)
+    rows = {split: _rows(release, split) for split in SPLITS}
+    classes, around = _answers([*_rows(release, "train"), *rows["validation"]])
     model, processor = vlm.load(model_dir, config["revision"], device=config["device"], dtype=config["precision"])
-    about = {k: config[k] for k in ("task", "style", "revision", "frames", "size", "precision", "seed")}
+    about = {k: config[k] for k in ("revision", "frames", "size", "precision", "seed")}
     key = make_id("scores", [release.id, _weights(model_dir), about, classes, around])
     out.parent.mkdir(parents=True, exist_ok=True)
     cache = Path(config["cache"] or out.parent / "frames")
     frames = FrameStore(release, config["frames"], tuple(config["size"]), cache)
     known = _Known(out.with_suffix(".raw.jsonl"), key)
     scorer = _Scorer(model, vlm.Encoder(processor, budget=0), classes, around)
-    for name, wanted in rows.items():
-        _score_arms(scorer, frames, wanted, config, known, name, progress)
-    predictions, calibration = _decide(rows, split, config, known, classes)
-    _write(out, predictions)
+    for split, wanted in rows.items():
+        _score_arms(scorer, frames, wanted, config, known, split, progress)
+    predictions, calibration = _decide(rows, config["arms"], known, classes)
+    write_atomic(out, "".join(json.dumps(r, sort_keys=True) + "\n" for r in predictions).encode())
     data: Json = {"key": key, "classes": classes, "calibration": calibration}
-    if config["think"]:
-        data["thoughts"] = think(scorer, frames, release, config, split)
-    notes = [] if config["calibrate"] else ["scores are not calibrated: answers of unequal length are not comparable"]
-    return Report("predict", {"clips": len(rows[split]), "arms": len(config["arms"])}, notes, data)
+    return Report("predict", {"clips": len(rows["test"]), "arms": len(config["arms"])}, data=data)
 
 
-def _decide(
-    rows: dict[str, list[Json]], split: str, config: Json, known: _Known, classes: list[str]
-) -> tuple[list[Json], Json]:
-    """Predictions of `split`, and each arm's calibration: {scale, bias by class, n clips it was fitted on}."""
-    held = config["calibrate"]
+def _decide(rows: dict[str, list[Json]], arms: list[str], known: _Known, classes: list[str]) -> tuple[list[Json], Json]:
+    """Predictions of the test split, and each arm's calibration: {scale, bias by class, n clips it was fitted on}."""
     predictions: list[Json] = []
     calibration: Json = {}
-    for arm in config["arms"]:
-        scale, bias = 1.0, np.asarray(np.zeros(len(classes)))
-        if held:
-            fitted = np.array([known.values[held, arm, row["clip_id"]] for row in rows[held]])
-            scale, bias = calibrate(fitted, np.array([classes.index(row["truth"]) for row in rows[held]]))
+    truth = np.array([classes.index(row["truth"]) for row in rows["validation"]])
+    for arm in arms:
+        fitted = np.array([known.values["validation", arm, row["clip_id"]] for row in rows["validation"]])
+        scale, bias = calibrate(fitted, truth)
         shift = dict(zip(classes, bias.tolist(), strict=True))
-        calibration[arm] = {"scale": scale, "bias": shift, "n": len(rows[held]) if held else 0}
-        for row in rows[split]:
-            p = softmax(scale * np.array(known.values[split, arm, row["clip_id"]]) + bias).round(6)
+        calibration[arm] = {"scale": scale, "bias": shift, "n": len(truth)}
+        for row in rows["test"]:
+            p = softmax(scale * np.array(known.values["test", arm, row["clip_id"]]) + bias).round(6)
             told = {k: row[k] for k in ("clip_id", "group", "truth", "slice")}
             told |= {"arm": arm, "pred": classes[int(p.argmax())]}
             predictions.append({**told, "scores": dict(zip(classes, p.tolist(), strict=True))})
     return predictions, calibration
 
 
-def _rows(release: Release, config: Json, split: str) -> list[Json]:
-    """What is asked of each clip of a split, with its truth."""
+def _rows(release: Release, split: str) -> list[Json]:
+    """What is asked of each clip of a split, under the answer-only prompt, with its true class."""
     out = []
-    for row in release.rows(config["task"], split):
-        talks = [t for t in row["messages"] if t["style"] == config["style"]]
-        truth = row["value"].get(config["field"])
-        if talks and truth is not None:
-            turns = [{"role": t["role"], "content": t["content"]} for t in talks[0]["messages"]]
+    for row in release.rows("event", split):
+        talk = next((t["messages"] for t in row["messages"] if t["style"] == "answer"), None)
+        truth = row["value"].get("class")
+        if talk and truth is not None:
+            turns = [{"role": t["role"], "content": t["content"]} for t in talk]
             out.append({**row, "truth": truth, "prompt": turns[:-1], "answer": turns[-1]["content"]})
     if not out:
-        raise DataError(
-            f"{release.root}: no {config['style']!r} conversations of {config['task']!r} in split {split!r}"
-        )
+        raise DataError(f"{release.root}: no answers of task 'event' in split {split!r}; see the card")
     return out
 
 
-def _answers(release: Release, config: Json) -> tuple[list[str], tuple[str, str]]:
+def _answers(rows: list[Json]) -> tuple[list[str], tuple[str, str]]:
     """The classes, and what stands before and after a class in an answer; never learned from the test split."""
-    rows = _rows(release, config, "train")
-    more = _rows(release, config, config["calibrate"]) if config["calibrate"] else []
     before, found, after = rows[0]["answer"].partition(rows[0]["truth"])
     if not found:
-        raise DataError(f"clip {rows[0]['clip_id']}: its answer does not name its {config['field']}")
-    return sorted({r["truth"] for r in [*rows, *more]}), (before, after)
+        raise DataError(f"clip {rows[0]['clip_id']}: its answer does not name its class")
+    return sorted({row["truth"] for row in rows}), (before, after)
 
 
 def _weights(model_dir: str | Path) -> Any:
@@ -251,39 +229,3 @@ def calibrate(loglik: Array, truth: NDArray[np.int64]) -> tuple[float, Array]:
     scale = log_scale.detach().exp()
     bias = scale * start + shift.detach()
     return float(scale), (bias - bias.mean()).numpy()
-
-
-# --- reasoning ---
-
-
-def think(scorer: _Scorer, store: FrameStore, release: Release, config: Json, split: str) -> list[Json]:
-    """What the model writes for the first clips of `split` under the "cot" prompt: {clip_id, think, answer, text}."""
-    encoder, out = scorer.encoder, []
-    for row in release.rows("cot", split)[: config["think"]]:
-        talk = next(t for t in row["messages"] if t["style"] == "cot")
-        frames, fps = store.get(row["clip_id"])
-        prompt = encoder.prompt(talk["messages"][:-1], f"full {row['clip_id']}", frames, fps)
-        with torch.inference_mode():
-            ids = scorer.model.generate(
-                **vlm.to_device(prompt, scorer.model.device), max_new_tokens=512, do_sample=False, use_cache=True
-            )
-        text = encoder.processor.tokenizer.decode(ids[0, prompt["input_ids"].shape[1] :], skip_special_tokens=True)
-        out.append({"clip_id": row["clip_id"], **parse(text), "text": text})
-    return out
-
-
-def parse(text: str) -> dict[str, str | None]:
-    """The parts of ``<think>…</think><answer>…</answer>``; what is not there is None."""
-
-    def part(tag: str) -> str | None:
-        _, opened, rest = text.partition(f"<{tag}>")
-        inside, closed, _ = rest.partition(f"</{tag}>")
-        return inside.strip() if opened and closed else None
-
-    return {"think": part("think"), "answer": part("answer")}
-
-
-def _write(path: Path, rows: list[Json]) -> None:
-    beside = path.with_suffix(".tmp")
-    beside.write_text("".join(json.dumps(r, sort_keys=True) + "\n" for r in rows), encoding="utf-8")
-    beside.replace(path)

@@ -23,7 +23,7 @@ from typing import Any
 
 from curation.errors import DataError, UsageError
 from curation.ids import make_id, sha256_file
-from curation.release import Release
+from curation.release import Release, write_atomic
 from curation.types import Json, Progress, Report
 from finetune import tiny, vlm
 from finetune.data import Example, FrameStore, epochs, examples
@@ -90,9 +90,7 @@ def run(release: Release, config: Json, out: Path, progress: Progress | None = N
     model.save_pretrained(out / "model", safe_serialization=True)
     processor.save_pretrained(out / "model")
     said = _log(release, config, key, base, items, model, trainer.state, out)
-    beside = log.with_suffix(".tmp")
-    beside.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
-    beside.replace(log)
+    write_atomic(log, (json.dumps(said, indent=1) + "\n").encode())
     for old in _checkpoints(out):
         shutil.rmtree(old)
     return _report(said)

@@ -98,7 +98,7 @@ def test_a_trained_model_sees_and_the_blind_arm_guesses(toy: Any, tmp_path: Path
     config = {**CONFIG, "tiny": sizes, "batch_size": 12, "lr": 3e-3, "max_steps": 60}
     train.run(toy, config, tmp_path / "run")
     out = tmp_path / "eval" / "test.jsonl"
-    report = predict.run(toy, tmp_path / "run" / "model", {**CONFIG, "think": 3}, out)
+    report = predict.run(toy, tmp_path / "run" / "model", CONFIG, out)
     rows = _lines(out)
     assert len(rows) == 9 * len(predict.ARMS)
     assert set(rows[0]) == {"clip_id", "group", "arm", "truth", "pred", "scores", "slice"}
@@ -108,9 +108,7 @@ def test_a_trained_model_sees_and_the_blind_arm_guesses(toy: Any, tmp_path: Path
     assert right["full"] == 9
     assert right["blind"] == right["first_frame"] == 3
     assert len({json.dumps(r["scores"]) for r in rows if r["arm"] == "blind"}) == 1
-    thoughts = report.data["thoughts"]
-    assert [t["answer"] for t in thoughts] == ["collision", "near_collision", "normal"]
-    assert thoughts[0]["think"] == "It is collision."
+    assert report.counts == {"clips": 9, "arms": len(predict.ARMS)}
 
 
 def test_scores_equal_the_models_own_likelihoods(toy: Any, untrained: Path, tmp_path: Path) -> None:
@@ -118,8 +116,8 @@ def test_scores_equal_the_models_own_likelihoods(toy: Any, untrained: Path, tmp_
     import torch
 
     out = tmp_path / "p.jsonl"
-    predict.run(toy, untrained, {**CONFIG, "arms": ["full"], "calibrate": None, "batch_size": 7}, out)
-    row = next(r for r in _lines(out) if r["clip_id"] == "clip1_test4")
+    predict.run(toy, untrained, {**CONFIG, "arms": ["full"], "batch_size": 7}, out)
+    row = next(r for r in _lines(out.with_suffix(".raw.jsonl")) if r["clip_id"] == "clip1_test4")
     model, processor = vlm.load(untrained, device="cpu")
     frames, fps = predict.FrameStore(toy, 4, (56, 56)).get("clip1_test4")
     prompt = vlm.Encoder(processor).prompt(
@@ -133,10 +131,7 @@ def test_scores_equal_the_models_own_likelihoods(toy: Any, untrained: Path, tmp_
             logp = model(**full).logits.log_softmax(-1)[0]
         at = [i for i in range(labels.shape[1]) if labels[0, i] != -100]
         sums.append(sum(float(logp[i - 1, labels[0, i]]) for i in at))
-    expected = np.exp(np.array(sums) - max(sums))
-    assert [row["scores"][c] for c in sorted(CLASSES)] == pytest.approx(
-        (expected / expected.sum()).tolist(), rel=1e-3, abs=1e-6
-    )
+    assert row["loglik"] == pytest.approx(sums, rel=1e-4)
 
 
 def test_a_second_run_scores_nothing_again(
@@ -197,14 +192,9 @@ def test_calibration_without_information_predicts_frequencies() -> None:
     assert p.tolist() == pytest.approx([0.6, 0.3, 0.1], abs=0.02)
 
 
-def test_parts_of_an_answer() -> None:
-    text = "<think>\na < b\n</think>\n\n<answer>\nnormal\n</answer>"
-    assert predict.parse(text) == {"think": "a < b", "answer": "normal"}
-    assert predict.parse("<answer>normal") == {"think": None, "answer": None}
-
-
-def test_unknown_arms_and_missing_splits_are_told(toy: Any, untrained: Path, tmp_path: Path) -> None:
+def test_unknown_arms_and_missing_splits_are_told(toy: Any, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="'middle_frame'"):
-        predict.run(toy, untrained, {"arms": ["middle_frame"]}, tmp_path / "p.jsonl")
-    with pytest.raises(DataError, match="in split 'holdout'"):
-        predict.run(toy, untrained, CONFIG, tmp_path / "p.jsonl", split="holdout")
+        predict.run(toy, tmp_path, {"arms": ["middle_frame"]}, tmp_path / "p.jsonl")
+    toy.clips = [c for c in toy.clips if c[0] != "test"]
+    with pytest.raises(DataError, match="in split 'test'"):
+        predict.run(toy, tmp_path, CONFIG, tmp_path / "p.jsonl")

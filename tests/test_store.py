@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.errors import DataError
-from curation.store import Workspace, current_sources, dump, load, write_atomic
+from curation.release import write_atomic
+from curation.store import Workspace, current_sources, dump, load
 from curation.types import FACTS, Clip, Decision, Event, Refusal, Source
 
 events = st.builds(
