@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from curation.forms import Control, expand, visible
+from curation.forms import LETTERS, Control, expand, visible
 from curation.ids import plain
 from curation.tasks import TaskPack, at_pointer, errors, items
 from curation.types import Clip, Draft, Json, Refusal, Review
@@ -35,6 +35,7 @@ class Sheet:
     config: str
     data: Json
     answers: dict[str, Any]  # by control: chosen labels, texts, or for a segment (labels, first frame, last frame)
+    origins: dict[str, str]  # by control: did it come from a prediction, was that changed
     base: Review  # what all its reviews share
 
     def review(self, task: str, verdict: str, **changes: Any) -> Review:
@@ -92,15 +93,20 @@ def _sheet(task: Json, annotation: Json, config: str, clip: Clip, reviewer: str,
     for name in sorted(shown):
         if known[name].required and not answers.get(name):
             raise RefusedError("missing_answer", f"'{name}' is required and empty")
-    drafted = {str(r.get("origin") or "manual") for r in results}
+    origins = {str(r.get("from_name")): str(r.get("origin") or "manual") for r in results}
     comment = " ".join(answers.get("comment", ())).strip()
     base = Review(
         clip_id=clip.id, task="clip", reviewer=reviewer, round=round, verdict="reject", origin=origin,
         guideline=str(data.get("guideline", "")), comment=comment, remote=remote, seconds=annotation.get("lead_time"),
-        drafted_from=next((o for o in ("prediction-changed", "prediction") if o in drafted), "manual"),
+        drafted_from=_origin(origins.values()),
         reviewed_at=str(annotation.get("updated_at") or annotation.get("created_at") or ""), id="-",
     )  # fmt: skip
-    return Sheet(clip, config, data, {n: a for n, a in answers.items() if n in shown}, base)
+    return Sheet(clip, config, data, {n: a for n, a in answers.items() if n in shown}, origins, base)
+
+
+def _origin(origins: Iterable[str]) -> str:
+    found = set(origins)
+    return next((o for o in ("prediction-changed", "prediction") if o in found), "manual")
 
 
 def _answer(control: Control, result: Json, clip: Clip) -> Any:
@@ -143,6 +149,8 @@ def _read(
         draft = drafts.get(sheet.data.get("drafts", {}).get(pack.name, ""))
         if draft is None:
             continue
+        blind, bad = _read_blind(sheet, pack, draft)
+        reviews, refused = reviews + blind, refused + bad
         for item_id, suffix, item in [(None, "", draft.value)] + [
             (i, f"_{n}", v) for n, (i, v) in enumerate(items(pack, draft.value))
         ]:
@@ -154,7 +162,7 @@ def _read(
 
 
 def _read_event(sheet: Sheet, pack: TaskPack) -> Review:
-    """A blind judgement: no draft was shown, the rater's own value is the edit of nothing."""
+    """The rater's own value: the edit of nothing where it was asked blind, an accept where a prediction was kept."""
     said = sheet.answers[f"{pack.name}_class"][0]
     if said == "cannot_tell":
         return sheet.review(pack.name, "cannot_tell")
@@ -172,7 +180,42 @@ def _read_event(sheet: Sheet, pack: TaskPack) -> Review:
             value["alert_s"], value["event_s"] = (round((f - 1) / sheet.clip.fps, 4) for f in (start, end))
     for error in errors(pack, value):
         raise RefusedError("breaks_schema", f"{error.pointer or pack.name}: {error.message}")
-    return sheet.review(pack.name, "edit", value=value)
+    marks = [sheet.origins[n] for n in (f"{pack.name}_class", f"{pack.name}_segment") if n in sheet.origins]
+    verdict = "accept" if set(marks) == {"prediction"} else "edit"
+    return sheet.review(pack.name, verdict, value=value, drafted_from=_origin(marks))
+
+
+def _read_blind(sheet: Sheet, pack: TaskPack, draft: Draft) -> tuple[list[Review], list[tuple[str, str]]]:
+    """What was asked before the draft was seen (blind.xml): no draft is named, values are the rater's own."""
+    reviews: list[Review] = []
+    refused = []
+    known = dict(items(pack, draft.value))
+    own: Json = {}
+    for name, answer in sheet.answers.items():
+        task, _, rest = name.partition("_")
+        what, _, n = rest.rpartition("_")
+        if task != pack.name or what in ("verdict", "fault", "edit") or rest in ("verdict", "fault", "edit"):
+            continue
+        if what not in ("letter", "words") or not n.isdigit():
+            own[rest] = answer[0]
+            continue
+        item_id = sheet.data[f"{task}_{'closed' if what == 'letter' else 'open'}"][int(n)]["id"]
+        said = answer[0]
+        if said.lower().replace(" ", "_") == "cannot_tell":
+            reviews.append(sheet.review(task, "cannot_tell", item_id=item_id))
+            continue
+        options = known[item_id].get("options") or []
+        if what == "letter":
+            if LETTERS.index(said) >= len(options):
+                refused.append(("not_an_option", f"'{name}': the question has no option {said}"))
+                continue
+            said = options[LETTERS.index(said)]
+        value = {**known[item_id], "answer": said}
+        reviews.append(sheet.review(task, "edit", value=value, item_id=item_id))
+    if own:
+        shrug = "cannot_tell" in own.values()
+        reviews.append(sheet.review(pack.name, "cannot_tell" if shrug else "edit", value=None if shrug else own))
+    return reviews, refused
 
 
 def _read_verdict(

@@ -3,7 +3,9 @@
 A form is one Label Studio config: a frame (video, clip problems, comment) round each pack's review.xml. The server
 validates nothing, so the form itself, parsed, is the contract for reading: which controls a task has, their choices,
 which are required, and under which answers they show. Control names: `<task>_verdict`, `<task>_edit`, `<task>_fault`
-for drafts, with `_<index>` for items; `<task>_<property>` for a blind task, `<task>_segment` for its times.
+for drafts, with `_<index>` for items; `<task>_<property>` for what is asked without a draft, `<task>_segment` for its
+times. A pack's blind.xml asks before the draft is seen; `<Include/>` in it is where review.xml goes. Its Repeaters may
+run over `$<task>_closed` and `$<task>_open`: the questions with and without options, their answers left out.
 """
 
 from __future__ import annotations
@@ -16,11 +18,12 @@ from functools import cache
 from typing import Any
 
 from curation.errors import DataError, UsageError
-from curation.ids import plain
-from curation.tasks import TaskPack, form_data
+from curation.ids import canonical_json, plain, sha256_bytes
+from curation.tasks import TaskPack, form_data, items
 from curation.types import Clip, Draft, Json
 
 PROBLEMS = ("unwatchable", "cut_or_replay", "answer_drawn", "privacy", "duplicate", "not_driving", "distressing")
+LETTERS = "ABCDEFGH"
 NO_PROBLEM = {"visibleWhen": "choice-unselected", "whenTagName": "clip_problem"}
 _STYLE = """
 .rv { display: flex; gap: 16px; align-items: flex-start; }
@@ -36,19 +39,45 @@ _STYLE = """
 
 
 # -- compose ---------------------------------------------------------------------------------------------------------
-def compose(packs: Sequence[TaskPack]) -> str:
-    """The Label Studio config for reviewing `packs` together. Raises UsageError naming the pack's broken part."""
+def blind_xml(pack: TaskPack) -> str:
+    """How the pack asks those who must not see its draft: blind.xml; empty if it asks them nothing."""
+    path = pack.path / "blind.xml"
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def _xml(pack: TaskPack, blind: bool) -> str:
+    return blind_xml(pack).replace("<Include/>", pack.review_xml) if blind else pack.review_xml
+
+
+def calibration(packs: Sequence[TaskPack]) -> str:
+    """What a rater was told, recorded in every Review: the guidelines' version and a hash of all choices offered."""
+    version = next((p.guideline for p in packs if p.guideline), "0")
+    offered = [sorted(re.findall(r"<(?:Choice|Label) value=\"(.*?)\"", p.review_xml + blind_xml(p))) for p in packs]
+    return f"{version}+{sha256_bytes(canonical_json(offered).encode())[:6]}"
+
+
+def compose(packs: Sequence[TaskPack], *, blind: bool = False, said: bool = False) -> str:
+    """The Label Studio config for reviewing `packs` together. Raises UsageError naming the pack's broken part.
+
+    `blind`: event as ever, of the others what their blind.xml asks. `said`: for a conflict, with what the raters said.
+    """
     root = ET.Element("View", className="rv")
     ET.SubElement(root, "Style").text = _STYLE
     left = ET.SubElement(root, "View", className="rv-left")
     right = ET.SubElement(root, "View", className="rv-right")
     video = {"name": "video", "value": "$video", "frameRate": "$fps", "height": "420", "timelineHeight": "70"}
     ET.SubElement(left, "Video", video | {"muted": "true", "minPlaybackSpeed": "0.25"})
+    if said:
+        box = ET.SubElement(right, "Repeater", on="$said", indexFlag="{{said}}")
+        ET.SubElement(
+            ET.SubElement(box, "View", className="rv-card"), "Text", name="said_{{said}}", value="$said[{{said}}].text"
+        )
     for pack in packs:
-        part = _part(pack)
+        xml = _xml(pack, blind and pack.name != "event")
+        part = _part(pack, xml)
         _guard(part)
         own = ET.SubElement(right, "View", NO_PROBLEM)
-        if _variables(pack.review_xml):  # a clip without this draft shows nothing of it, so that none of it is required
+        if _variables(xml):  # a clip without this draft shows nothing of it, so that none of it is required
             own = ET.SubElement(own, "Repeater", on=f"$show_{pack.name}", indexFlag="{{" + pack.name + "}}")
             own = ET.SubElement(own, "Collapse", accordion="false", open="true", bordered="true")
         own.append(part)
@@ -58,9 +87,9 @@ def compose(packs: Sequence[TaskPack]) -> str:
             box = ET.SubElement(box, "Panel", value=f"Guidelines {pack.guideline}")
             box = ET.SubElement(box, "View", className="rv-guide")
             for line in (pack.path / "guidelines.md").read_text(encoding="utf-8").splitlines()[1:]:
-                said = re.sub(r"[*#]+", "", line).strip("|- ").replace(" | ", " — ")
-                if said:
-                    ET.SubElement(box, "Header", value=said.replace("$", "\uff04"), size="6")  # a plain $ is a variable
+                text = re.sub(r"[*#]+", "", line).strip("|- ").replace(" | ", " — ")
+                if text:
+                    ET.SubElement(box, "Header", value=text.replace("$", "\uff04"), size="6")  # a plain $ is a variable
     ET.SubElement(left, "Header", value="Something wrong with the clip itself? Then nothing else is asked.", size="6")
     box = ET.SubElement(
         left, "Choices", name="clip_problem", toName="video", choice="multiple", showInline="true", allowNested="false"
@@ -77,11 +106,11 @@ def compose(packs: Sequence[TaskPack]) -> str:
     return config
 
 
-def _part(pack: TaskPack) -> ET.Element:
+def _part(pack: TaskPack, xml: str) -> ET.Element:
     """A pack's form, parsed. What comes from a file of the user's is told by its file."""
-    where = pack.path / "review.xml"
+    where = pack.path / ("review.xml" if xml == pack.review_xml else "blind.xml")
     try:
-        part = ET.fromstring(pack.review_xml)
+        part = ET.fromstring(xml)
     except ET.ParseError as e:
         raise UsageError(f"{where}: not well-formed XML: {e}") from None
     if part.find(".//Video") is not None:
@@ -93,17 +122,20 @@ def _part(pack: TaskPack) -> ET.Element:
     return part
 
 
-def _guard(node: ET.Element) -> None:
-    """Hide what containers hold while a clip problem is chosen: Panel and Repeater do not pass on that they are hidden,
-    and a required control that only looks hidden would keep the annotation from being submitted."""
+def _guard(node: ET.Element, hidden: tuple[Mapping[str, str], ...] = (NO_PROBLEM,)) -> None:
+    """Hide what containers hold while `hidden` (a clip problem, a View around) hides them: Panel and Repeater do not
+    pass on that they are hidden, and a required control that only looks hidden would keep one from submitting."""
+    own = {k: v for k, v in node.items() if k in ("visibleWhen", "whenTagName", "whenChoiceValue")}
+    hidden = (*hidden, own) if own and "{{" not in own["whenTagName"] else hidden
     for child in list(node):
-        _guard(child)
+        _guard(child, hidden)
     if node.tag in ("Panel", "Repeater"):
-        inner = ET.Element("View", NO_PROBLEM)
-        inner.extend(list(node))
-        for child in list(node):
+        inside = list(node)
+        for child in inside:
             node.remove(child)
-        node.append(inner)
+        for condition in hidden:
+            node = ET.SubElement(node, "View", dict(condition))
+        node.extend(inside)
 
 
 # -- the form as a contract ------------------------------------------------------------------------------------------
@@ -185,25 +217,43 @@ def visible(control: Control, known: Mapping[str, Control], answers: Mapping[str
 
 
 # -- tasks -----------------------------------------------------------------------------------------------------------
-def task_data(key: str, clip: Clip, drafts: Mapping[str, Draft], packs: Sequence[TaskPack], media_url: str) -> Json:
+def task_data(
+    key: str, clip: Clip, drafts: Mapping[str, Draft], packs: Sequence[TaskPack], media_url: str, *,
+    blind: bool = False, said: Sequence[str] | None = None,
+) -> Json:  # fmt: skip
     """The data of one Label Studio task. Nothing in it names a source: no path, file name, key or order.
 
     `key` is ours (an assignment's id), `drafts` by task; every variable of the form is there, also for tasks that
-    have no draft. Texts go in as they are: Label Studio shows them as text.
+    have no draft. Texts go in as they are: Label Studio shows them as text. `blind` and `said` as in `compose`.
     """
-    guideline = next((p.guideline for p in packs if p.guideline), "")
     data: Json = {"assignment": key, "clip_id": clip.id, "video": media_url, "fps": clip.fps, "frames": clip.frames}
-    data |= {"guideline": guideline, "drafts": {t: d.id for t, d in sorted(drafts.items())}}
+    data |= {"guideline": calibration(packs), "drafts": {t: d.id for t, d in sorted(drafts.items())}}
+    if said is not None:
+        data["said"] = [{"text": text} for text in said]
     for pack in packs:
-        if names := _variables(pack.review_xml):
-            data |= {name: [] if name == pack.name else "" for name in names}
+        xml = _xml(pack, blind and pack.name != "event")
+        if names := _variables(xml):
+            data |= {name: [] if f' on="${name}"' in xml else "" for name in names}
             data[f"show_{pack.name}"] = [{}] if pack.name in drafts else []
-        if pack.name in drafts:
+        if pack.name in drafts and blind and "<Include/>" not in blind_xml(pack):
+            data |= _questions(pack, plain(drafts[pack.name].value))
+        elif pack.name in drafts:
             data |= form_data(pack, plain(drafts[pack.name].value))
             for item in data.get(pack.name, ()):  # a form shows texts only: lists of texts get one of their own
                 lists = {k: v for k, v in item.items() if isinstance(v, list) and all(isinstance(x, str) for x in v)}
                 item |= {f"{k}_text": " · ".join(v) or "(none)" for k, v in lists.items()}
     return data
+
+
+def _questions(pack: TaskPack, value: Any) -> Json:
+    """The items of a draft as blind.xml asks them: without their answers; options are called A, B, …"""
+    shown: Json = {f"{pack.name}_closed": [], f"{pack.name}_open": []}
+    for item_id, item in items(pack, value):
+        options = item.get("options") or []
+        text = " · ".join(f"{letter}: {option}" for letter, option in zip(LETTERS, options, strict=False))
+        where = f"{pack.name}_closed" if options else f"{pack.name}_open"
+        shown[where].append({"id": item_id, "question": item["question"], "options_text": text})
+    return shown
 
 
 @cache

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from curation.answers import read_annotations, revise
 from curation.errors import UsageError
-from curation.forms import PROBLEMS, compose, controls, expand, task_data, visible
+from curation.forms import PROBLEMS, calibration, compose, controls, expand, task_data, visible
 from curation.tasks import TaskPack, load_packs
 from curation.types import Clip, Draft, Json, Refusal, Review
 
@@ -154,7 +154,8 @@ def test_frames_become_seconds_one_based() -> None:
         "time_basis": "contact",
     }  # fmt: skip
     assert (review.verdict, review.draft_id, review.seconds, review.reviewer) == ("edit", None, 9.5, "user-5")
-    assert (review.remote, review.origin, review.guideline) == ("2/3/70", "human", "1.0.0")
+    assert (review.remote, review.origin, review.guideline) == ("2/3/70", "human", calibration(TRIAGE))
+    assert review.guideline.startswith("1.0.0+")
 
 
 def test_normal_has_no_times_and_no_partner_even_if_they_were_set_before() -> None:
@@ -341,3 +342,97 @@ def test_the_options_of_a_question_are_shown() -> None:
     for item, drafted in zip(shown, VALUES["vqa"]["items"], strict=True):
         assert item["options_text"] == (" · ".join(drafted["options"]) or "(none)")
     assert "options_text" in compose(TEXT)
+
+
+# -- blind and adjudication ------------------------------------------------------------------------------------------
+BLIND = [PACKS["event"], PACKS["vqa"], PACKS["cot"]]
+
+
+def blind_task(*answers: list[Json]) -> Json:
+    drafts = {n: DRAFTS[n] for n in ("vqa", "cot")}
+    task = exported(BLIND, drafts, *answers)
+    return task | {"data": task_data("assignment1_x", CLIP, drafts, BLIND, "x.mp4", blind=True)}
+
+
+def blind_answers(*changes: Json) -> list[Json]:
+    """Answers `A` (or in words), class, cause, then accepts every step; but for `changes` by control."""
+    data = blind_task()["data"]
+    answers = [choice("event_class", "normal"), choice("cot_cause", "none")]
+    answers += [choice(f"vqa_letter_{i}", "A") for i in range(len(data["vqa_closed"]))]
+    answers += [words(f"vqa_words_{i}", "Somewhere.") for i in range(len(data["vqa_open"]))]
+    answers += [choice(f"cot_verdict_{i}", "accept") for i in range(len(data["cot"]))]
+    new = {c["from_name"] for c in changes}
+    return [r for r in answers if r["from_name"] not in new] + list(changes)
+
+
+def test_the_blind_form_holds_no_answer_and_no_text_but_the_steps() -> None:
+    data = blind_task()["data"]
+    assert not {"caption_text", "description_text", "vqa"} & data.keys()
+    assert all(item.keys() == {"id", "question", "options_text"} for item in data["vqa_closed"] + data["vqa_open"])
+    assert len(data["vqa_closed"]) + len(data["vqa_open"]) == len(VALUES["vqa"]["items"])
+    for node in ET.fromstring(compose(BLIND, blind=True)).iter():
+        for key in ("value", "on"):
+            if (name := node.get(key, "")).startswith("$"):
+                assert name[1:].split("[")[0] in data, name
+
+
+def test_the_steps_are_shown_when_class_and_cause_are_said() -> None:
+    known = expand(compose(BLIND, blind=True), blind_task()["data"])
+    step = known["cot_verdict_0"]
+    said = {"event_class": ["collision"], "cot_cause": ["cut_in"]}
+    assert visible(step, known, said)
+    for part in said:
+        assert not visible(step, known, {part: said[part]})
+    assert not visible(step, known, said | {"clip_problem": ["privacy"]})
+    assert not visible(known["vqa_letter_0"], known, {"clip_problem": ["privacy"]})
+
+
+def read_blind(*changes: Json) -> tuple[list[Review], list[Refusal]]:
+    task = blind_task(blind_answers(*changes))
+    return read_annotations(task, compose(BLIND, blind=True), BLIND, CLIP, BY_ID, round="blind")
+
+
+def test_blind_answers_are_the_raters_own_and_name_no_draft() -> None:
+    reviews, refused = read_blind(choice("cot_cause", "cut_in"))
+    assert not refused
+    closed = [i for i in VALUES["vqa"]["items"] if i["options"]]
+    answers = {r.item_id: r.value for r in reviews if r.task == "vqa"}
+    for item in closed:
+        assert answers[item["id"]] == {**item, "answer": item["options"][0]}
+    assert {r.draft_id for r in reviews if r.task in ("vqa", "event")} == {None}
+    (cause,) = [r for r in reviews if r.task == "cot" and r.item_id is None]
+    assert (cause.value, cause.draft_id) == ({"cause": "cut_in"}, None)
+    assert {r.draft_id for r in reviews if r.task == "cot" and r.item_id} == {DRAFTS["cot"].id}
+
+
+def test_blind_shrugs_are_no_answers_and_a_letter_too_far_is_refused() -> None:
+    reviews, refused = read_blind(choice("vqa_letter_0", "cannot_tell"), choice("cot_cause", "cannot_tell"))
+    assert not refused
+    assert [r.verdict for r in reviews if r.verdict == "cannot_tell"] == ["cannot_tell"] * 2
+    reviews, (refusal,) = read_blind(choice("vqa_letter_0", "H"))
+    assert refusal.reason == "not_an_option"
+    assert any(r.task == "event" for r in reviews)
+
+
+def test_a_class_kept_from_a_prediction_is_an_accept_a_changed_one_an_edit() -> None:
+    for origin, verdict in (("prediction", "accept"), ("prediction-changed", "edit"), ("manual", "edit")):
+        (review,), _ = read(exported(TRIAGE, {}, [{**choice("event_class", "normal"), "origin": origin}]), TRIAGE)
+        assert (review.verdict, review.drafted_from) == (verdict, origin)
+
+
+def test_another_guideline_or_class_list_is_another_calibration(tmp_path: Path) -> None:
+    before = calibration(TRIAGE)
+    pack = PACKS["event"]
+    other = replace(pack, review_xml=pack.review_xml.replace('"struck"', '"hit"'))
+    assert calibration([other]) != before
+    assert calibration([other]).startswith(f"{pack.guideline}+")
+    assert calibration([replace(pack, review_xml=pack.review_xml.replace("What happens?", "What is it?"))]) == before
+
+
+def test_an_adjudicator_sees_what_was_said_side_by_side() -> None:
+    said = ["Rater A: class collision", "Rater B: <b>class</b> normal"]
+    data = task_data("a", CLIP, {}, TRIAGE, "x.mp4", said=said)
+    assert [row["text"] for row in data["said"]] == said
+    config = compose(TRIAGE, said=True)
+    assert "$said[{{said}}].text" in config
+    assert {c.name for c in controls(config)} == {c.name for c in controls(compose(TRIAGE))}
