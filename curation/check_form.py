@@ -63,7 +63,7 @@ PATTERNS = [
     ("person", "error", "mr mrs ms miss dr officer sgt professor named called name identified known",
         _compile(PERSON), "names somebody"),
 ]  # fmt: skip
-RULES = [(rule, severity, frozenset(needs.split()), *rest) for rule, severity, needs, *rest in PATTERNS]
+NEEDS = [frozenset(needs.split()) for _, _, needs, _, _ in PATTERNS]
 ODD = re.compile(r"[{}\[\]<>$%#*+•`|&\\_\n]")
 TENS = r"(?:twen|thir|for|fif|six|seven|eigh|nine)ty(?:[- ]\w+)?|ten|fifteen|hundred|two|three|four|five|six|eight"
 UNITS = (
@@ -102,7 +102,7 @@ def faults(pack: TaskPack, text: str) -> tuple[tuple[str, str, str, str], ...]:
         tokens.add("#")
     if re.search(r"\d", text):
         tokens.add("0")
-    for rule, severity, needs, expression, why in RULES:
+    for needs, (rule, severity, _, expression, why) in zip(NEEDS, PATTERNS, strict=True):
         m = None if needs.isdisjoint(tokens) else expression.search(text)
         if m:
             found.append((rule, severity, f"'{m.group().strip()[:50]}': {why}", ""))
@@ -114,7 +114,7 @@ def faults(pack: TaskPack, text: str) -> tuple[tuple[str, str, str, str], ...]:
         found.append(("prompt_echo", "error", f"'{' '.join(min(echo))}' stands in the prompt word for word", ""))
     if m := None if COUNTS.isdisjoint(tokens) else NUMBER.search(text):
         found.append(("number", "error", f"'{m.group()}' cannot be read off a dashcam's picture", m[1].casefold()))
-    if other := _foreign(text, tokens):
+    if (FOREIGN & tokens or not text.isascii()) and (other := foreign(text)):
         found.append(("language", "error", other, ""))
     return tuple(found)
 
@@ -125,12 +125,13 @@ def _asked(pack: TaskPack) -> frozenset[tuple[str, ...]]:
     return frozenset(zip(*(said[i:] for i in range(8)), strict=False))
 
 
-def _foreign(text: str, tokens: set[str]) -> str | None:
-    """Most letters are Latin, and there are no more function words of other languages than English ones."""
+def foreign(text: str) -> str | None:
+    """What a text is instead of English, or None: by its letters, and by function words of other languages."""
     letters = [c for c in text if c.isalpha()] if not text.isascii() else []
     if sum(ord(c) > 0x24F for c in letters) * 5 > len(letters) > 0:
         return "not in Latin letters"
-    foreign = len(FOREIGN & tokens) + (sum(ord(c) > 0x7F for c in letters) > 1)
-    if foreign >= 2 and foreign > len(ENGLISH & tokens):
+    said = re.findall(r"\w+", text.casefold())
+    others = sum(w in FOREIGN for w in said) + (sum(ord(c) > 0x7F for c in letters) > 1)
+    if others >= 2 and others > sum(w in ENGLISH for w in said):
         return "not in English, by its function words"
     return None

@@ -267,50 +267,54 @@ class Said(NamedTuple):
     span: tuple[float, float] | None
 
 
-def texts(schema: Json, value: Any, at: str = "", key: str = "", owner: Json | None = None,
-          span: tuple[float, float] | None = None) -> Iterator[Said]:  # fmt: skip
-    """The free texts of a value: strings whose schema has neither enum nor pattern."""
-    if isinstance(value, str):
-        if "enum" not in schema and "pattern" not in schema and "const" not in schema:
-            yield Said(at, value, key, owner or {}, span)
-    elif isinstance(value, list):
-        inner = schema.get("items", {})
-        for i, child in enumerate(value):
-            yield from texts(inner, child, f"{at}/{i}", key, owner, span)
-    elif isinstance(value, dict):
-        where = value.get("evidence") or value
-        if isinstance(where, dict) and None not in (where.get("start_s"), where.get("end_s")):
-            span = (where["start_s"], where["end_s"])
-        fields = schema.get("properties", {})
-        for name, child in value.items():
-            if isinstance(child, (str, list, dict)):
-                yield from texts(fields.get(name, {}), child, f"{at}/{name}", name, value, span)
+FIXED = frozenset(("enum", "pattern", "const"))  # a string whose schema has one of these is no free text
 
 
-def objects(value: Any, at: str = "") -> Iterator[tuple[str, Json]]:
-    """The objects in a value with their pointers, the whole first."""
-    if isinstance(value, dict):
-        yield at, value
-    pairs: Any = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, child in pairs:
-        if isinstance(child, (dict, list)):
-            yield from objects(child, f"{at}/{key}")
+def texts(schema: Json, value: Any) -> list[Said]:
+    """The free texts of a value."""
+    return walk(schema, value)[0]
+
+
+def walk(schema: Json, value: Any) -> tuple[list[Said], list[tuple[str, Json]]]:
+    """The free texts of a value, and its objects with their pointers, the whole first."""
+    said: list[Said] = []
+    nodes: list[tuple[str, Json]] = []
+
+    def go(schema: Json, value: Any, at: str, key: str, owner: Json, span: tuple[float, float] | None) -> None:
+        if isinstance(value, str):
+            if FIXED.isdisjoint(schema):
+                said.append(Said(at, value, key, owner, span))
+        elif isinstance(value, list):
+            inner = schema.get("items", {})
+            for i, child in enumerate(value):
+                go(inner, child, f"{at}/{i}", key, owner, span)
+        else:
+            nodes.append((at, value))
+            where = value.get("evidence") or value
+            if isinstance(where, dict) and None not in (where.get("start_s"), where.get("end_s")):
+                span = (where["start_s"], where["end_s"])
+            fields = schema.get("properties", {})
+            for name, child in value.items():
+                if isinstance(child, (str, list, dict)):
+                    go(fields.get(name, {}), child, f"{at}/{name}", name, value, span)
+
+    if isinstance(value, (str, list, dict)):
+        go(schema, value, "", "", {}, None)
+    return said, nodes
 
 
 # -- what a rule sees, and says -----------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Context:
-    """What a rule may hold a value against: its pack, its clip, the resolved event (None if none), the metadata of
-    the source, and the values of the drafts it was written from, by draft id. `said` and `nodes`: the value's texts
-    and its objects."""
+    """What a rule may hold a value against: its pack, its clip, the resolved event (None if none) and the metadata of
+    the source. `said` and `nodes`: the value's texts and its objects, see `walk`."""
 
     pack: TaskPack
     clip: Clip
     event: Json | None
     attributes: Json
-    parents: dict[str, Any]
-    said: tuple[Said, ...] = field(default=(), repr=False)
-    nodes: tuple[tuple[str, Json], ...] = field(default=(), repr=False)
+    said: Sequence[Said] = field(default=(), repr=False)
+    nodes: Sequence[tuple[str, Json]] = field(default=(), repr=False)
 
     @property
     def cls(self) -> str | None:
@@ -331,10 +335,10 @@ class Context:
 
     def known(self, name: str) -> str | None:
         """What the metadata or the event hold of a name of the ontology; a kind of road may stand under scene."""
-        given = {**self.attributes, **(self.event or {})}
-        found = canonical(self.pack, name, given[name]) if given.get(name) else None
-        if found is None and name == "road" and given.get("scene"):
-            found = canonical(self.pack, "road", given["scene"])
+        held = self.event[name] if self.event and name in self.event else self.attributes.get(name)
+        found = canonical(self.pack, name, held) if held else None
+        if found is None and name == "road" and self.attributes.get("scene"):
+            found = canonical(self.pack, "road", self.attributes["scene"])
         return found
 
 

@@ -23,11 +23,10 @@ from curation.check_text import (
     attribute_clash,
     class_clash,
     gap,
-    objects,
     read,
     sentence,
-    texts,
     times,
+    walk,
 )
 from curation.types import Json
 
@@ -42,7 +41,8 @@ Rule = Callable[[Any, Context], Iterator[Finding]]
 
 def check_record(value: Any, context: Context) -> list[Finding]:
     """The findings of every rule on one value that has the right shape; one a rule and place."""
-    context = replace(context, said=tuple(texts(context.pack.schema, value)), nodes=tuple(objects(value)))
+    said, nodes = walk(context.pack.schema, value)
+    context = replace(context, said=said, nodes=nodes)
     found: dict[tuple[str, str], Finding] = {}
     for rule in RULES:
         for f in rule(value, context):
@@ -115,6 +115,11 @@ def told_time(value: Any, context: Context) -> Iterator[Finding]:
                 note = f"'{s.text[t.start : t.end]}', but the clip ends at {end:.2f} s"
                 yield Finding("time_outside", s.pointer, note)
         r = read(context.lex, s.text)
+        if context.event_s is not None and s.span and r.contact and s.span[1] < context.event_s - FAR_S:
+            note = f"'{r.contact[0].text}' in seconds that end at {s.span[1]}, but the event is at {context.event_s} s"
+            yield Finding("told_time", s.pointer, note)
+        if not told:
+            continue
         basis = event.get("time_basis") != "onset"
         happens = [*r.contact, *r.near, *(m for m in r.marks if m.kind == "peak")] if basis else []
         anchors = [(m, event.get("event_s"), "event") for m in happens]
@@ -129,9 +134,6 @@ def told_time(value: Any, context: Context) -> Iterator[Finding]:
             if not t.low - FAR_S <= at <= t.high + FAR_S:
                 said = f"'{m.text}' at {s.text[t.start : t.end].strip()}"
                 yield Finding("told_time", s.pointer, f"{said}, but the {what} is labelled at {at} s")
-        if context.event_s is not None and s.span and r.contact and s.span[1] < context.event_s - FAR_S:
-            note = f"'{r.contact[0].text}' in seconds that end at {s.span[1]}, but the event is at {context.event_s} s"
-            yield Finding("told_time", s.pointer, note)
 
 
 def _apart(t: Told, m: Mark) -> int:

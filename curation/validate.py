@@ -33,17 +33,14 @@ def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Pr
     events = {x.clip_id: x for x in labels if x.task == "event" and x.basis in PUBLISHED_BASES}
     clips, sources = {c.id: c for c in ws.read(Clip)}, current_sources(ws)
     groups = {row["clip_id"]: row["group"] for row in ws.read_view("groups")}
-    values = {d.id: d.value for d in drafts}
     found: list[Issue] = []
     for done, draft in enumerate(drafts):
         if progress and done % 50 == 0:
             progress("validate", done, len(drafts))
         clip = clips[draft.clip_id]
-        parents = {p: values[p] for p in draft.parents if p in values}
         label = events.get(clip.id)
-        context = Context(
-            packs[draft.task], clip, label.value if label else None, sources[clip.source_id].attributes, parents
-        )
+        known = label.value if label else None
+        context = Context(packs[draft.task], clip, known, sources[clip.source_id].attributes)
         found += record_issues(draft, context)
     found += check_set(drafts, packs, {clip: x.value["class"] for clip, x in events.items()})
     probes = [row for task in recipe["tasks"] if task in packs for row in probe(packs[task], drafts, events, groups)]

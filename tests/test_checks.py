@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation import draft, tasks
-from curation.check_text import Context, Finding, objects, texts
+from curation.check_text import Context, Finding, walk
 from curation.checks import RULES, check_record
 from curation.deal import deal
 from curation.types import Clip, Json
@@ -44,7 +44,7 @@ class Scene(NamedTuple):
 
     def check(self, task: str, value: Any) -> list[Finding]:
         assert not tasks.errors(PACKS[task], value)
-        return check_record(value, Context(PACKS[task], self.clip, self.event, self.attributes, {}))
+        return check_record(value, Context(PACKS[task], self.clip, self.event, self.attributes))
 
 
 CITY = {"weather": "rain", "light": "night", "road": "urban", "scene": "intersection"}
@@ -273,7 +273,7 @@ def drafted(n: int) -> Iterator[tuple[str, Any, Context]]:
             if (task == "cot" and not subject.event) or (task == "vqa" and not dealt[clip_id]):
                 continue
             values[task] = draft.write(PACKS[task], seen, 0, clip_id, values, dealt[clip_id])
-            yield task, values[task], Context(PACKS[task], subject.clip, subject.event, subject.attributes, {})
+            yield task, values[task], Context(PACKS[task], subject.clip, subject.event, subject.attributes)
 
 
 def test_what_the_template_author_writes_is_clean() -> None:
@@ -300,8 +300,8 @@ def test_every_rule_says_what_it_is_for_and_is_needed(rule: Any) -> None:
     if rule.__name__ != "media":
         planted = (p for some in PLANTED.values() for p in some)
         contexts = (
-            (value, Context(PACKS[task], scene.clip, scene.event, scene.attributes, {},
-                            tuple(texts(PACKS[task].schema, value)), tuple(objects(value))))
+            (value, Context(PACKS[task], scene.clip, scene.event, scene.attributes,
+                            *walk(PACKS[task].schema, value)))
             for name, task, value in planted for scene in [SCENES[name]]
         )  # fmt: skip
         assert any(list(rule(value, context)) for value, context in contexts)
@@ -324,7 +324,7 @@ def test_another_ontology_without_cues_is_held_against_structure_only(tmp_path: 
         node.pop("x-together", None)
     scene = SCENES["hit"]
     value = caption("Nothing happens; it snows. TODO at 9.5 s")
-    found = check_record(value, Context(bare, scene.clip, scene.event, scene.attributes, {}))
+    found = check_record(value, Context(bare, scene.clip, scene.event, scene.attributes))
     assert {f.rule for f in found} == {"placeholder", "time_outside"}
 
 

@@ -75,7 +75,7 @@ def drafts(total: int, alone: bool) -> Iterator[tuple[Draft, Context]]:
         pack, s, value = base[n % len(base)]
         yield (
             Draft(s.clip.id, pack.name, own(pack, value, n, alone), {"n": n}, "model", id=f"draft1_{n}"),
-            Context(pack, s.clip, s.event, s.attributes, {}),
+            Context(pack, s.clip, s.event, s.attributes),
         )
 
 
