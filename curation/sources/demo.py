@@ -6,8 +6,7 @@ construction, and only what happens afterwards tells them apart. `demo_scene` an
 happens, `demo_draw` draws it.
 
 What cannot be at chance, and is not meant to be: the frames between the alert and the time traffic has settled, and
-measures of motion over them (the energy of frame differences). Mean brightness over a whole file is about one grey
-level lower in collisions (somebody fills the frame), against a spread of four that exposure drift gives to all.
+measures of motion over them.
 
 The encoder looks at no later frame (no B-frames, no lookahead, constant quantiser), so the decoded frames before the
 alert are equal as well.
@@ -17,28 +16,26 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Iterable
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import av
+import numpy as np
 from av.codec.context import Flags
 
 from curation.errors import UsageError
 from curation.ids import make_id
 from curation.pool import spread
+from curation.release import write_atomic
 from curation.sources.demo_causes import CLASSES, Scene
-from curation.sources.demo_draw import Planes, frames
+from curation.sources.demo_draw import frames
 from curation.sources.demo_scene import simulate
 from curation.types import Progress
 
 VERSION = 1  # of the look: part of the file names, so that footage of another version is never mistaken for this
 SIZE = (168, 112)
-COLUMNS = (
-    "file", "drive", "label", "trigger_s", "alert_s", "event_time_s", "ego_role", "partner", "cause", "weather",
-    "light", "scene", "road",
-)  # fmt: skip
 X264 = {
     "preset": "superfast",
     "qp": "27",
@@ -80,13 +77,12 @@ def render(
         for n in range(triplets)
         for label in CLASSES
     ]
-    manifest = out / "manifest.csv"
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, rows[0], lineterminator="\n")
     writer.writeheader()
     writer.writerows(sorted(rows, key=lambda row: row["file"]))
-    _replace(manifest, text.getvalue().encode())
-    return manifest
+    write_atomic(out / "manifest.csv", text.getvalue().encode())
+    return out / "manifest.csv"
 
 
 def name_of(seed: int, triplet: int, drives: int, size: tuple[int, int], fps: int, *, label: str) -> str:
@@ -100,47 +96,40 @@ _Job = tuple[Path, int, int, int, tuple[int, int], int]
 def _triplet(job: _Job) -> None:
     """Render what is missing of one triplet; the frames before the alert are drawn once."""
     clips, seed, triplet, drives, size, fps = job
-    before: list[Planes] = []
+    before: list[bytes] = []
     for label in CLASSES:
         scene = simulate(seed, triplet, label, drives=drives, fps=fps)
         first = round(scene.alert_s * fps)
-        before = before or [planes for planes, _ in zip(frames(scene, size), range(first), strict=False)]
+        before = before or list(islice(frames(scene, size), first))
         path = clips / name_of(seed, triplet, drives, size, fps, label=label)
         if not path.exists():
-            _replace(path, encode((*before, *frames(scene, size, first)), size, fps))
+            write_atomic(path, encode((*before, *frames(scene, size, first)), size, fps))
 
 
-def encode(planes: Iterable[Planes], size: tuple[int, int], fps: int) -> bytes:
-    """An mp4 of `planes` at a constant rate: H.264, a key frame each second, start 0, no clock inside."""
+def encode(pictures: Iterable[bytes], size: tuple[int, int], fps: int) -> bytes:
+    """An mp4 of I420 `pictures` at a constant rate: H.264, a key frame each second, start 0, no clock inside."""
+    width, height = size
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4", options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream("libx264", rate=fps, options=X264)
-        stream.width, stream.height, stream.pix_fmt = size[0], size[1], "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.gop_size = fps
         stream.codec_context.thread_count = 1
         stream.codec_context.flags |= Flags.bitexact
-        for number, data in enumerate(planes):
-            frame = av.VideoFrame(size[0], size[1], "yuv420p")
-            for plane, pixels in zip(frame.planes, data, strict=True):
-                plane.update(_padded(pixels, plane.width, plane.line_size))
+        for number, data in enumerate(pictures):
+            pixels = np.frombuffer(data, np.uint8).reshape(height * 3 // 2, width)
+            frame = av.VideoFrame.from_ndarray(pixels, "yuv420p")
             frame.pts, frame.time_base = number, Fraction(1, fps)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return buffer.getvalue()
 
 
-def _padded(pixels: bytes, width: int, line: int) -> bytes:
-    if width == line:
-        return pixels
-    fill = bytes(line - width)
-    return b"".join(pixels[i : i + width] + fill for i in range(0, len(pixels), width))
-
-
 def _row(scene: Scene, name: str) -> dict[str, str]:
-    happened = scene.label != "normal"
+    happened, drive = scene.label != "normal", scene.drive
     return {
         "file": f"clips/{name}",
-        "drive": scene.drive.key,
+        "drive": drive.key,
         "label": scene.label,
         "trigger_s": f"{scene.trigger_s:.2f}",
         "alert_s": f"{scene.alert_s:.2f}" if happened else "",
@@ -148,15 +137,8 @@ def _row(scene: Scene, name: str) -> dict[str, str]:
         "ego_role": scene.role if happened else "none",
         "partner": scene.actors[0].kind if happened else "",
         "cause": scene.cause,
-        "weather": scene.drive.weather,
-        "light": scene.drive.light,
+        "weather": drive.weather,
+        "light": drive.light,
         "scene": "intersection" if scene.junction is not None else "straight",
-        "road": scene.drive.road,
+        "road": drive.road,
     }
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write beside, then rename: a file that is there is complete."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    beside.write_bytes(data)
-    beside.replace(path)

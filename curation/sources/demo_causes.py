@@ -15,13 +15,11 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 CLASSES = ("collision", "near_collision", "normal")
-CAUSES = ("lead_brakes", "cut_in", "crossing_vehicle", "pedestrian")
 LENGTH_S = 9.0
 HOOD, EGO_WIDTH, EGO_LENGTH = 1.5, 1.9, 4.5
 LANE = 3.4
-TOUCH = 0.02  # metres; less is contact
 HOLD = 0.6  # seconds for which bodies that met stay together
-HARD, GENTLE = 4.5, 3.2  # m/s²: an evasive braking reaches HARD, everyday slowing stays under GENTLE
+GENTLE = 3.2  # m/s²: everyday slowing stays under it
 
 SIZES = {  # width, length, height in metres
     "car": (1.85, 4.3, 1.45),
@@ -101,12 +99,6 @@ class Scene:
         dz = np.abs(p.z - (self.z + HOOD - EGO_LENGTH / 2)) - half_z - EGO_LENGTH / 2
         return np.asarray(np.hypot(np.maximum(dx, 0), np.maximum(dz, 0)))
 
-    def braking(self) -> float:
-        """The hardest slowing of the ego car from the alert to just before the event (or the end), m/s²."""
-        end = self.event_s if self.event_s is not None else LENGTH_S
-        during = (self.t >= self.alert_s) & (self.t <= end)
-        return float(-np.min(np.diff(self.speed[during]))) * self.fps
-
 
 def smooth(u: Array) -> Array:
     """From 0 to 1 with a level start and end, as `u` goes from 0 to 1."""
@@ -141,7 +133,7 @@ class Play:
     @property
     def moment(self) -> float:
         """When it happens, or would: the touch in a collision, else the closest approach."""
-        return {"collision": self.touch, "near_collision": self.closest, "normal": self.closest}[self.label]
+        return self.touch if self.label == "collision" else self.closest
 
     def speed(self, *, struck: bool) -> Array:
         """The ego car's speed per frame, m/s: brakes late, hard or gently, and goes on at one speed in all classes."""
@@ -264,7 +256,6 @@ def crossing(s: Scene, p: Play, car: Actor) -> None:
     car.heading = np.full_like(p.t, -side * np.pi / 2)
     if p.label == "collision":
         car.heading = car.heading + _knock(p, 0.5 * side)
-    car.brake = np.zeros_like(p.t, dtype=bool)
     s.junction = z
 
 
@@ -291,7 +282,6 @@ def pedestrian(s: Scene, p: Play, person: Actor) -> None:
         push = _stay(s, p) + 2.0 * (1 - (1 - p.after(p.touch + HOLD, 0.6)) ** 2)
     person.x = side * x
     person.z = contact + person.width / 2 + push
-    person.brake = np.zeros_like(p.t, dtype=bool)
 
 
 def _collision_travel(s: Scene, p: Play) -> float:
@@ -300,3 +290,6 @@ def _collision_travel(s: Scene, p: Play) -> float:
     v = Play(p.t, p.alert, p.touch, p.closest, "collision", p.d).speed(struck=struck)
     z = np.concatenate([[0.0], np.cumsum((v[1:] + v[:-1]) / 2) / s.fps])
     return float(z[np.searchsorted(p.t, p.touch - 1e-9)])
+
+
+CAUSES = {"lead_brakes": lead, "cut_in": cut_in, "crossing_vehicle": crossing, "pedestrian": pedestrian}

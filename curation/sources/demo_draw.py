@@ -20,20 +20,26 @@ SUPER = 2
 NEAR, FAR = 0.45, 95.0
 Colour = tuple[float, float, float]
 Point = tuple[float, float]
-Planes = tuple[bytes, bytes, bytes]  # Y, U, V of one frame; U and V at half size, BT.601 limited range
 
-SKY = {
-    "clear": (150, 190, 232),
-    "overcast": (186, 190, 196),
-    "rain": (146, 152, 160),
-    "fog": (196, 198, 200),
-    "snow": (212, 216, 222),
+AIR: dict[str, tuple[Colour, float]] = {  # colour of the sky, and how far one sees in metres
+    "clear": ((150, 190, 232), 400.0),
+    "overcast": ((186, 190, 196), 220.0),
+    "rain": ((146, 152, 160), 110.0),
+    "fog": ((196, 198, 200), 55.0),
+    "snow": ((212, 216, 222), 90.0),
 }
-FOG = {"clear": 400.0, "overcast": 220.0, "rain": 110.0, "fog": 55.0, "snow": 90.0}
 LIGHT = {"day": (1.0, 1.0, 1.0), "dusk": (0.86, 0.68, 0.60), "night": (0.34, 0.36, 0.46)}
 GROUND = {"urban": (128, 124, 118), "suburban": (104, 132, 78), "rural": (118, 134, 66)}
 ROAD = (92, 93, 97)
-FOREGROUND = {"t": (46, 92, 44), "b": (150, 128, 112), "p": (120, 120, 124), "l": (110, 110, 116), "g": (80, 104, 50)}
+
+
+def _times(c: Colour, by: Colour | float) -> Colour:
+    r, g, b = by if isinstance(by, tuple) else (by, by, by)
+    return (c[0] * r, c[1] * g, c[2] * b)
+
+
+def _fill(c: Colour) -> tuple[int, int, int]:
+    return (min(255, int(c[0])), min(255, int(c[1])), min(255, int(c[2])))
 
 
 class Painter:
@@ -48,18 +54,12 @@ class Painter:
         self.cy = d.horizon * self.height + self.focal * float(scene.pitch[frame])
         self.x, self.z = float(scene.x[frame]), float(scene.z[frame])
         self.yaw, self.roll, self.curve = float(scene.yaw[frame]), float(scene.roll[frame]), d.curve
-        light = LIGHT[d.light]
-        self.light: Colour = (light[0] * d.tint[0], light[1] * d.tint[1], light[2] * d.tint[2])
-        sky = SKY[d.weather]
-        self.haze: Colour = (sky[0] * self.light[0], sky[1] * self.light[1], sky[2] * self.light[2])
-        self.range = FOG[d.weather]
+        self.sky, self.range = AIR[d.weather]
+        self.light = _times(LIGHT[d.light], d.tint)
+        self.haze = _times(self.sky, self.light)
         self.night = d.light == "night"
-        self.image = Image.new("RGB", (self.width, self.height), self._fill(self.haze))
+        self.image = Image.new("RGB", (self.width, self.height), _fill(self.haze))
         self.draw = ImageDraw.Draw(self.image)
-
-    @staticmethod
-    def _fill(c: Colour) -> tuple[int, int, int]:
-        return (min(255, int(c[0])), min(255, int(c[1])), min(255, int(c[2])))
 
     def shade(self, c: Colour, depth: float) -> tuple[int, int, int]:
         """The colour as seen `depth` metres away: light, headlamps, haze."""
@@ -67,7 +67,7 @@ class Painter:
         head = 0.75 * math.exp(-max(depth, 0.0) / 16) if self.night else 0.0
         a, b, g = self.light
         h = self.haze
-        return self._fill(
+        return _fill(
             (
                 c[0] * (a + head) * k + h[0] * (1 - k),
                 c[1] * (b + head) * k + h[1] * (1 - k),
@@ -125,12 +125,9 @@ class Box:
 
     def visible(self) -> list[int]:
         """The faces that look at the camera."""
-        out = []
-        for i in range(4):
-            (ax, az), (bx, bz) = self.corners[i], self.corners[(i + 1) % 4]
-            if (bz - az) * (self.p.x - ax) - (bx - ax) * (self.p.z - az) > 0:
-                out.append(i)
-        return out
+        edges = enumerate(pairwise([*self.corners, self.corners[0]]))
+        here = self.p
+        return [i for i, ((ax, az), (bx, bz)) in edges if (bz - az) * (here.x - ax) > (bx - ax) * (here.z - az)]
 
     def quad(self, face: int, u0: float, u1: float, y0: float, y1: float, fill: tuple[int, int, int]) -> None:
         """The part u0..u1 (0..1 along the face) by heights y0..y1 of a face."""
@@ -147,22 +144,21 @@ def _vehicle(p: Painter, a: Actor, i: int) -> None:
     depth = z - p.z
     half_w, half_l = a.width / 2, a.length / 2
     tall = a.kind != "car"
-    waist = a.height * (0.62 if not tall else 0.55)
+    waist = a.height * (0.55 if tall else 0.62)
     shadow = Box(p, x, z, half_w * 1.08, half_l * 1.04, heading)
     if max(c[1] for c in shadow.corners) > p.z + NEAR:
         p.draw.polygon([p.point(cx, 0.0, cz) for cx, cz in shadow.corners], p.shade((34, 34, 36), depth))
     body = Box(p, x, z, half_w, half_l, heading)
     sides = body.visible()
-    back = math.cos(heading)
-    shift = (-0.06 * a.length, 0.0)[tall]
-    cabin = body if tall else Box(
-        p, x + shift * math.sin(heading), z + shift * back, half_w * 0.88, half_l * 0.56, heading
-    )  # fmt: skip
+    cabin = body
+    if not tall:
+        shift = -0.06 * a.length
+        place = x + shift * math.sin(heading), z + shift * math.cos(heading)
+        cabin = Box(p, *place, half_w * 0.88, half_l * 0.56, heading)
     glass, dark = p.shade((38, 46, 58), depth), p.shade((24, 24, 26), depth)
     for face in sides:
         k = (1.0, 0.78, 0.95, 0.78)[face]
-        paint = p.shade((a.colour[0] * k, a.colour[1] * k, a.colour[2] * k), depth)
-        body.quad(face, 0, 1, 0.28, waist if not tall else a.height, paint)
+        body.quad(face, 0, 1, 0.28, a.height if tall else waist, p.shade(_times(a.colour, k), depth))
         if face % 2:
             for u in (0.12, 0.7):
                 body.quad(face, u, u + 0.18, 0.0, 0.62, dark)
@@ -174,12 +170,10 @@ def _vehicle(p: Painter, a: Actor, i: int) -> None:
         if not tall:
             cabin.quad(face, 0, 1, waist, a.height - 0.08, glass)
             k = 0.8 if face % 2 else 0.9
-            roof = p.shade((a.colour[0] * k, a.colour[1] * k, a.colour[2] * k), depth)
-            cabin.quad(face, 0, 1, a.height - 0.1, a.height, roof)
-        elif face == 2 or (a.kind == "van" and face == 0):
-            cabin.quad(face, 0.1, 0.9, waist, a.height - 0.25, glass)
-        elif face % 2 and a.kind == "van":
-            cabin.quad(face, 0.1, 0.9, waist + 0.1, a.height - 0.35, glass)
+            cabin.quad(face, 0, 1, a.height - 0.1, a.height, p.shade(_times(a.colour, k), depth))
+        elif face == 2 or a.kind == "van":
+            less = 0.1 * (face % 2)
+            cabin.quad(face, 0.1, 0.9, waist + less, a.height - 0.25 - less, glass)
     _lamps(p, a, i, body, sides, waist)
 
 
@@ -210,8 +204,7 @@ def _person(p: Painter, a: Actor, i: int) -> None:
     p.board(x, z, 0.28, 1.5, 1.8, (214, 170, 140))
 
 
-def _scenery(p: Painter, z: float, x: float, what: str, number: float, drive: Drive) -> None:
-    n = number
+def _scenery(p: Painter, z: float, x: float, what: str, n: float, drive: Drive) -> None:
     if what == "t":
         p.board(x, z, 0.4, 0, 2.2, (84, 66, 50))
         w, top = 2.6 + 1.6 * n, 4.5 + 2.5 * n
@@ -224,7 +217,7 @@ def _scenery(p: Painter, z: float, x: float, what: str, number: float, drive: Dr
         top = 6 + 7 * ((n * 3) % 1)
         for face in box.visible():
             k = (1.0, 0.8, 1.0, 0.8)[face]
-            box.quad(face, 0, 1, 0, top, p.shade((base[0] * k, base[1] * k, base[2] * k), z - p.z))
+            box.quad(face, 0, 1, 0, top, p.shade(_times(base, k), z - p.z))
             lit = (250, 220, 140) if p.night and n > 0.4 else p.shade((70, 80, 96), z - p.z)
             for u in (0.12, 0.42, 0.72):
                 for y in (1.2, 4.0):
@@ -253,8 +246,7 @@ def _road(p: Painter, scene: Scene) -> None:
         [(0, far - tilt), (p.width, far + tilt), (p.width, p.height), (0, p.height)], p.shade(ground, FAR * 0.6)
     )
     p.strip(-60, 60, ground)
-    wet = 0.8 if d.weather == "rain" else 1.0
-    road: Colour = (ROAD[0] * wet, ROAD[1] * wet, ROAD[2] * wet)
+    road = _times(ROAD, 0.8 if d.weather == "rain" else 1.0)
     if d.road == "urban":
         p.strip(-14.5, 8.5, (150, 148, 144))
     if scene.junction is not None:
@@ -290,13 +282,8 @@ def paint(scene: Scene, frame: int, size: tuple[int, int]) -> Image.Image:
     p = Painter(scene, frame, size)
     _sky(p, scene)
     _road(p, scene)
-    things: list[tuple[float, int]] = []
-    for k, (z, _x, _what, _n) in enumerate(scene.static):
-        if NEAR + 0.8 < z - p.z < FAR * 0.6:
-            things.append((z, -1 - k))
-    for k, a in enumerate(scene.actors):
-        if -a.length < a.z[frame] - p.z < FAR:
-            things.append((float(a.z[frame]), k))
+    things = [(s[0], -1 - k) for k, s in enumerate(scene.static) if NEAR + 0.8 < s[0] - p.z < FAR * 0.6]
+    things += [(float(a.z[frame]), k) for k, a in enumerate(scene.actors) if -a.length < a.z[frame] - p.z < FAR]
     for _z, k in sorted(things, reverse=True):
         if k < 0:
             _scenery(p, *scene.static[-1 - k], scene.drive)
@@ -314,7 +301,7 @@ def paint(scene: Scene, frame: int, size: tuple[int, int]) -> Image.Image:
 
 def _sky(p: Painter, scene: Scene) -> None:
     """Lighter towards the horizon, and a skyline that turns with the camera."""
-    top = p.shade(SKY[scene.drive.weather], 0)
+    top = p.shade(p.sky, 0)
     steps = 5
     for k in range(steps):
         f = 1 - 0.22 * (steps - k) / steps
@@ -322,7 +309,7 @@ def _sky(p: Painter, scene: Scene) -> None:
         tilt = p.roll * p.cx
         y0 -= 40 if k == 0 else 0
         shape = [(0, y0 - tilt), (p.width, y0 + tilt), (p.width, y1 + tilt), (0, y1 - tilt)]
-        p.draw.polygon(shape, (int(top[0] * f), int(top[1] * f), int(top[2] * f)))
+        p.draw.polygon(shape, _fill(_times(top, f)))
     r = seeded("demo skyline", scene.drive.key)
     colour = p.shade((96, 104, 112), FAR * 0.7)
     angle = -1.3
@@ -339,8 +326,8 @@ def _sky(p: Painter, scene: Scene) -> None:
 _CHROMA = [128 + round((v - 128) * 224 / 255) for v in range(256)]
 
 
-def frames(scene: Scene, size: tuple[int, int], start: int = 0) -> Iterator[Planes]:
-    """The scene's frames from number `start` on, as they go to the encoder.
+def frames(scene: Scene, size: tuple[int, int], start: int = 0) -> Iterator[bytes]:
+    """The scene's frames from number `start` on: I420 (Y, then U and V at half size), BT.601 limited range.
 
     The sensor: noise, and from the alert on a drift of exposure and noise that is drawn per file and knows no class.
     It is larger than what the event itself does to a file's mean brightness and encoded size.
@@ -357,5 +344,5 @@ def frames(scene: Scene, size: tuple[int, int], start: int = 0) -> Iterator[Plan
         a, b = r.randrange(32), r.randrange(32)
         y = np.asarray(luma, dtype=np.float32) * np.float32(219 / 255 * (1 + exposure * drift)) + 16
         y += tile[a : a + h, b : b + w] * np.float32(1 + grain * drift)
-        chroma = [c.reduce(2).point(_CHROMA).tobytes() for c in (cb, cr)]
-        yield np.clip(np.rint(y), 16, 235).astype(np.uint8).tobytes(), chroma[0], chroma[1]
+        chroma = b"".join(c.reduce(2).point(_CHROMA).tobytes() for c in (cb, cr))
+        yield np.clip(np.rint(y), 16, 235).astype(np.uint8).tobytes() + chroma

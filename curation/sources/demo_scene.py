@@ -21,23 +21,7 @@ from typing import Any
 import numpy as np
 
 from curation.ids import seeded
-from curation.sources.demo_causes import (
-    CAUSES,
-    LANE,
-    LENGTH_S,
-    SIZES,
-    Actor,
-    Array,
-    Drive,
-    Play,
-    Scene,
-    crossing,
-    cut_in,
-    lead,
-    pedestrian,
-    rate,
-    smooth,
-)
+from curation.sources.demo_causes import CAUSES, LANE, LENGTH_S, SIZES, Actor, Array, Drive, Play, Scene, rate, smooth
 
 
 def drive_of(seed: int, index: int) -> Drive:
@@ -66,7 +50,7 @@ def drive_of(seed: int, index: int) -> Drive:
 
 def cause_of(triplet: int, drives: int) -> str:
     """Causes take turns within a drive and over drives."""
-    return CAUSES[(triplet // drives + triplet) % 4]
+    return [*CAUSES][(triplet // drives + triplet) % 4]
 
 
 def simulate(seed: int, triplet: int, label: str, *, drives: int, fps: int = 10) -> Scene:
@@ -105,14 +89,13 @@ def simulate(seed: int, triplet: int, label: str, *, drives: int, fps: int = 10)
     )  # fmt: skip
     scene.z[1:] = np.cumsum((speed[1:] + speed[:-1]) / 2) / fps
     _steer(scene, play)
-    partner = {"lead_brakes": lead, "cut_in": cut_in, "crossing_vehicle": crossing, "pedestrian": pedestrian}
     kind = "pedestrian" if cause == "pedestrian" else r.choice(("car", "car", "van"))
     width, length, height = (s * r.uniform(0.95, 1.05) for s in SIZES[kind])
     length = width if kind == "pedestrian" else length
     still = np.zeros_like(t)
     actor = Actor(kind, width, length, height, _colour(r, kind), still, still, still, still > 0)
     scene.actors.append(actor)
-    partner[cause](scene, play, actor)
+    CAUSES[cause](scene, play, actor)
     if label == "near_collision":
         gap = scene.clearance()
         scene.event_s = float(t[int(np.argmax(gap < gap.min() + 0.1))])
