@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import json
 from collections import Counter
@@ -11,8 +12,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from curation import draft, validate
+from curation import draft, tasks, validate
 from curation.check_set import check_set
 from curation.store import Workspace
 from curation.types import Decision, Draft, Issue, Json
@@ -158,3 +161,48 @@ def test_copies_over_clips_are_found_and_templates_left_alone() -> None:
     ]
     assert list(check_set([replace(d, author="template") for d in pair], PACKS, CLASSES)) == []
     assert list(check_set([replace(d, clip_id="clip1_0000", id="") for d in pair[:2]], PACKS, CLASSES)) == []
+
+
+# -- the quick schema check --------------------------------------------------------------------------------------------
+ALL_PACKS = tasks.load_packs(sorted(p.parent.name for p in tasks.BUILT_IN.glob("*/schema.json")))
+NOISE = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+    | st.sampled_from(["", "yes", "collision", "event.class", "a\n", "\ud800", -1, 0, 10**400]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)  # fmt: skip
+
+
+def places(value: Any) -> list[tuple[Any, Any]]:
+    """(container, key) of everything inside a value."""
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [place for key, child in pairs for place in ((value, key), *places(child))]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+@pytest.mark.parametrize("pack", ALL_PACKS.values(), ids=list(ALL_PACKS))
+def test_quick_and_slow_schema_checks_find_the_same(pack: tasks.TaskPack, data: st.DataObject) -> None:
+    value = copy.deepcopy(data.draw(st.sampled_from([e["value"] for e in pack.examples])))
+    for _ in range(data.draw(st.integers(0, 3))):
+        holder, key = data.draw(st.sampled_from(places(value) or [({"": 0}, "")]))
+        what = data.draw(st.sampled_from(["change", "drop", "add", "twice"]))
+        if what == "drop":
+            del holder[key]
+        elif what == "change":
+            holder[key] = data.draw(NOISE)
+        elif isinstance(holder, list):
+            holder.append(holder[key] if what == "twice" else data.draw(NOISE))
+        else:
+            holder[data.draw(st.text(max_size=3))] = data.draw(NOISE)
+    slow = [(tasks.pointer(e.absolute_path), e.validator) for e in pack.validator.iter_errors(value)]
+    assert sorted((e.pointer, e.keyword) for e in tasks.errors(pack, value)) == sorted(slow)
+
+
+def test_a_pattern_that_means_other_letters_elsewhere_gets_no_quick_check() -> None:
+    pack = replace(PACKS["caption"], schema={"type": "object", "properties": {"text": {"pattern": r"^\W+$"}}})
+    assert pack.accepts is None
+    assert [e.keyword for e in tasks.errors(pack, {"text": "é"})] == ["pattern"]
+    quick = [p for p in ALL_PACKS.values() if p.accepts]
+    assert {"vqa", "cot"} <= {p.name for p in quick}
+    assert all(p.accepts(e["value"]) == e["ok"] for p in quick for e in p.examples if p.accepts)
