@@ -111,6 +111,11 @@ def _origin(origins: Iterable[str]) -> str:
 
 def _answer(control: Control, result: Json, clip: Clip) -> Any:
     value = result.get("value")
+    if control.tag == "Number":
+        frame = value.get("number") if isinstance(value, dict) else None
+        if not isinstance(frame, (int, float)) or not 1 <= frame <= clip.frames or frame % 1:
+            raise RefusedError("outside_clip", f"'{control.name}' is {frame}; the clip has frames 1-{clip.frames}")
+        return [frame]
     key = {"Choices": "choices", "TextArea": "text", "TimelineLabels": "timelinelabels"}.get(control.tag, "")
     given = value.get(key) if isinstance(value, dict) else None
     given = [given] if isinstance(given, str) else given
@@ -149,7 +154,7 @@ def _read(
         draft = drafts.get(sheet.data.get("drafts", {}).get(pack.name, ""))
         if draft is None:
             continue
-        blind, bad = _read_blind(sheet, pack, draft)
+        blind, bad = _read_blind(sheet, pack, draft, [p.name for p in packs])
         reviews, refused = reviews + blind, refused + bad
         for item_id, suffix, item in [(None, "", draft.value)] + [
             (i, f"_{n}", v) for n, (i, v) in enumerate(items(pack, draft.value))
@@ -175,24 +180,31 @@ def _read_event(sheet: Sheet, pack: TaskPack) -> Review:
             key = name.removeprefix(f"{pack.name}_")
             if key in value and key != "class":
                 value[key] = answer[0]
-        if segment := sheet.answers.get(f"{pack.name}_segment"):
-            _, start, end = segment
-            value["alert_s"], value["event_s"] = (round((f - 1) / sheet.clip.fps, 4) for f in (start, end))
+        _, *frames = sheet.answers.get(f"{pack.name}_segment", ([], None, None))
+        for n, key in enumerate(("alert", "event")):  # frames that were typed count before the segment
+            (frame,) = sheet.answers.get(f"{pack.name}_{key}_frame", [frames[n]])
+            frames[n], value[f"{key}_s"] = frame, frame and round((frame - 1) / sheet.clip.fps, 4)
+        if None not in frames and frames[0] > frames[1]:
+            raise RefusedError("outside_clip", f"the alert (frame {frames[0]}) comes after the event ({frames[1]})")
     for error in errors(pack, value):
         raise RefusedError("breaks_schema", f"{error.pointer or pack.name}: {error.message}")
-    marks = [sheet.origins[n] for n in (f"{pack.name}_class", f"{pack.name}_segment") if n in sheet.origins]
+    asked = (f"{pack.name}_{name}" for name in ("class", "segment", "alert_frame", "event_frame"))
+    marks = [sheet.origins[n] for n in asked if n in sheet.answers]
     verdict = "accept" if set(marks) == {"prediction"} else "edit"
     return sheet.review(pack.name, verdict, value=value, drafted_from=_origin(marks))
 
 
-def _read_blind(sheet: Sheet, pack: TaskPack, draft: Draft) -> tuple[list[Review], list[tuple[str, str]]]:
+def _read_blind(
+    sheet: Sheet, pack: TaskPack, draft: Draft, tasks: Sequence[str]
+) -> tuple[list[Review], list[tuple[str, str]]]:
     """What was asked before the draft was seen (blind.xml): no draft is named, values are the rater's own."""
     reviews: list[Review] = []
     refused = []
     known = dict(items(pack, draft.value))
     own: Json = {}
     for name, answer in sheet.answers.items():
-        task, _, rest = name.partition("_")
+        task = max((t for t in tasks if name.startswith(f"{t}_")), key=len, default="")  # a task's name may hold "_"
+        rest = name.removeprefix(f"{task}_")
         what, _, n = rest.rpartition("_")
         if task != pack.name or what in ("verdict", "fault", "edit") or rest in ("verdict", "fault", "edit"):
             continue
