@@ -10,6 +10,7 @@ from pathlib import Path
 from string import Template
 
 from curation.errors import UsageError
+from curation.rows import shown
 from curation.types import Json
 
 SAID = {
@@ -25,12 +26,6 @@ def percent(score: Json) -> str:
     return f"{100 * score['accuracy']:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
 
 
-def _plain(text: object, width: int = 80) -> str:
-    """One line, printable characters only: metadata must not drive a terminal."""
-    line = "".join(c if c.isprintable() else " " for c in str(text))
-    return line if len(line) <= width else line[: width - 1] + "…"
-
-
 def _worst(result: Json) -> list[tuple[str, Json]]:
     return sorted(result["by_family"].items(), key=lambda f: (f[1]["chance"] - f[1]["accuracy"], f[0]))
 
@@ -38,8 +33,8 @@ def _worst(result: Json) -> list[tuple[str, Json]]:
 def render_text(result: Json) -> str:
     """The result for a terminal: verdict, accuracy by feature set, the worst families, what gives them away."""
     lines = [
-        f"{_plain(result['data'])}: {result['n']} questions in {result['groups']} groups",
-        f"{SAID[result['verdict']]} ({_plain(result['because'], 200)})",
+        f"{shown(result['data'])}: {result['n']} questions in {result['groups']} groups",
+        f"{SAID[result['verdict']]} ({shown(result['because'], 200)})",
     ]
     if result["accuracy"] is not None:
         lines.append(f"picked without the video {percent(result)}, chance {100 * result['chance']:.1f} %")
@@ -47,9 +42,9 @@ def render_text(result: Json) -> str:
         families = _worst(result)
         lines.append(f"worst of {len(families)} families:")
         for name, s in families[:6]:
-            lines.append(f"  {_plain(name, 28):<28} {percent(s):<24} {s['verdict']} (n = {s['n']})")
-            lines += [f"      {_plain(clue, 120)}" for clue in _clues(result, name)[:2]]
-    return "\n".join([*lines, *(_plain(line, 300) for line in _notes(result))])
+            lines.append(f"  {shown(name, 28):<28} {percent(s):<24} {s['verdict']} (n = {s['n']})")
+            lines += [f"      {shown(clue, 120)}" for clue in _clues(result, name)[:2]]
+    return "\n".join([*lines, *(shown(line, 300) for line in _notes(result))])
 
 
 def _clues(result: Json, family: str) -> list[str]:
@@ -74,12 +69,12 @@ def _notes(result: Json) -> list[str]:
 
 def render_texts(result: Json) -> str:
     """The result of `audit_texts` for a terminal."""
-    head = f"{_plain(result['data'])}: {result['n']} texts, {result['groups']} groups, {result['empty']} empty"
+    head = f"{shown(result['data'])}: {result['n']} texts, {result['groups']} groups, {result['empty']} empty"
     found = f"{result['exact']} pairs with the same words, {result['near']} near copies, {result['reworded']} reworded"
     lines = [head, f"across groups: {found}; within groups: {result['within_group']}"]
     for pair in result["pairs"][:10]:
-        lines.append(f"  {pair['similarity']:.2f} {_plain(pair['groups'][0])} = {_plain(pair['groups'][1])}")
-        lines.append(f"       {_plain(pair['texts'][0], 100)}")
+        lines.append(f"  {pair['similarity']:.2f} {shown(pair['groups'][0])} = {shown(pair['groups'][1])}")
+        lines.append(f"       {shown(pair['texts'][0], 100)}")
     return "\n".join(lines)
 
 
@@ -106,7 +101,7 @@ def _measured(result: Json) -> str:
     head = ["", "0 to 1; line: chance", "accuracy [95 % interval]", "verdict", "n"]
     families = _worst(result)
     told = {name: "<br>".join(escape(clue) for clue in _clues(result, name)[:4]) for name, _ in families}
-    shown = [name for name, _ in families[:8]]
+    worst = [name for name, _ in families[:8]]
     return "".join(
         [
             "<h2>By what the guesser may see</h2>",
@@ -114,7 +109,7 @@ def _measured(result: Json) -> str:
             f"<h2>Families, worst first ({len(families)})</h2>",
             _table([*head, "what gives it away"], [[*_row(n, s), told[n]] for n, s in families]),
             "<h2>Picked by every seed, without the video</h2>",
-            *(_example(e) for e in result["examples"] if e["family"] in shown),
+            *(_example(e) for e in result["examples"] if e["family"] in worst),
         ]
     )
 

@@ -119,10 +119,12 @@ def _open(path: Path) -> tuple[Any, Any]:
     return recipe, open_workspace(recipe)
 
 
-def _stage(name: str, path: Path, limit: int | None, as_json: bool) -> None:
+def _stage(name: str, path: Path, limit: int | None, as_json: bool, fail_on: str | None = None) -> None:
     from curation.pipeline import perform
 
     recipe, ws = _open(path)
+    if fail_on:
+        recipe["validate"]["fail_on"] = fail_on
     with _progress() as progress:
         report = perform(name, ws, recipe, limit=limit, progress=progress)
     _show(report, as_json)
@@ -146,9 +148,12 @@ def _add_stage(name: str, text: str) -> None:
     @main.command(name, help=text)
     @RECIPE
     @JSON
-    def command(recipe: Path, as_json: bool, limit: int | None = None) -> None:
-        _stage(name, recipe, limit, as_json)
+    def command(recipe: Path, as_json: bool, limit: int | None = None, fail_on: str | None = None) -> None:
+        _stage(name, recipe, limit, as_json, fail_on)
 
+    if name == "validate":
+        grave = click.Choice(["error", "warning", "never"])
+        click.option("--fail-on", type=grave, help="Exit with 1 for what; else as the recipe says.")(command)
     if name not in ("publish", "finetune", "eval"):  # these make one whole thing
         LIMIT(command)
 

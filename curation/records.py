@@ -13,7 +13,7 @@ from curation.ids import plain, sha256_file
 from curation.recipe import Recipe
 from curation.release import broken_files, versions
 from curation.store import Workspace, load, now
-from curation.types import FACTS, Clip, Decision, Json, Label, Record, Refusal, Report, Source
+from curation.types import FACTS, Clip, Decision, Issue, Json, Label, Record, Refusal, Report, Source
 
 
 def status(recipe: Recipe) -> Report:
@@ -56,12 +56,12 @@ def find(prefix: str, given: Path | None) -> tuple[Workspace, Record]:
 
 
 def rows(ws: Workspace, starts: Iterable[str]) -> Iterator[tuple[type[Record], Json]]:
-    """The facts and labels whose ids begin with one of `starts`. An id names its kind, so only its file is read."""
+    """Facts, labels and findings whose ids begin with one of `starts`. An id names its kind: only its file is read."""
     starts = tuple(starts)
-    kinds: tuple[type[Record], ...] = (*FACTS.values(), Label)
+    kinds: tuple[type[Record], ...] = (*FACTS.values(), Label, Issue)
     for kind in kinds:
         if any(f"{kind.kind}1_".startswith(s) or s.startswith(f"{kind.kind}1_") for s in starts):
-            stored = ws.read_view("labels") if kind is Label else ws.rows(kind)
+            stored = ws.rows(kind) if kind in FACTS.values() else ws.read_view(f"{kind.kind}s")
             yield from ((kind, row) for row in stored if str(row.get("id", "")).startswith(starts))
 
 
@@ -98,7 +98,7 @@ def show(prefix: str, given: Path | None, sheet: Path | None = None) -> str:
 
 
 def _parents(r: Any) -> list[str]:
-    names = ("draft_id", "clip_id", "parent_id", "source_id", "target")
+    names = ("record_id", "draft_id", "clip_id", "parent_id", "source_id", "target")
     found = [getattr(r, n) for n in names if getattr(r, n, None)]
     return [*found, *getattr(r, "parents", ()), *getattr(r, "review_ids", ())]
 

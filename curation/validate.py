@@ -15,11 +15,13 @@ from curation.checks import check_record
 from curation.draft import current_drafts
 from curation.probe import probe_class, probe_closed
 from curation.recipe import Recipe
+from curation.rows import shown
 from curation.store import Workspace, current_sources, decisions
 from curation.tasks import TaskPack, errors, items, load_packs
 from curation.types import PUBLISHED_BASES, Clip, Draft, Issue, Json, Label, Progress, Report
 
 CLASS = "the class, from what is asked"  # the probe's family for a whole question side
+SHOWN, TOLD, SHORT = 30, 5, 16  # lines of the summary; of them with an example; characters of an id
 
 
 def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Progress | None = None) -> Report:
@@ -111,22 +113,56 @@ def _probe_row(task: str, family: str, r: Json) -> Json:
 def _report(ws: Workspace, recipe: Recipe, drafts: list[Draft], found: list[Issue], probes: list[Json]) -> Report:
     dismissed = decisions(ws, "dismiss")
     open_ = [i for i in found if i.id not in dismissed]
-    by_rule: dict[str, Counter[str]] = defaultdict(Counter)
-    prompts = {d.id: (d.task, d.author, d.prompt_id or d.spec.get("template", "")) for d in drafts}
-    for issue in open_:
-        by_rule[f"{issue.severity} {issue.rule}"][" ".join(prompts.get(issue.record_id, ("set", "", "")))] += 1
-    notes = [
-        f"{rule}: {n} in {where.strip()}"
-        for rule, counts in sorted(by_rule.items())
-        for where, n in counts.most_common()
-    ]
+    rules = summary(drafts, open_)
+    notes = _table(rules, recipe)
     for row in probes:
         if row["family"] in ("all", CLASS) or row["verdict"] == "leaks":
             notes.append(_sentence(row))
     severities: Any = Counter(i.severity for i in open_)
     grave = {"error": ("error",), "warning": ("error", "warning"), "never": ()}[recipe["validate"]["fail_on"]]
     counts = {"drafts": len(drafts), "errors": severities["error"], "warnings": severities["warning"]}
-    return Report("validate", counts, notes, {"probe": probes}, ok=not any(severities[s] for s in grave))
+    data = {"probe": probes, "rules": rules}
+    return Report("validate", counts, notes, data, ok=not any(severities[s] for s in grave))
+
+
+def summary(drafts: list[Draft], found: list[Issue]) -> list[Json]:
+    """One row per severity, rule, task, author and prompt (or template) version, errors first, then by their number:
+    how many findings, in how many drafts of how many of that version; an example. Findings on the set have no drafts.
+    """
+    by_id = {d.id: (d.task, d.author, d.prompt_id or d.spec.get("template", "")) for d in drafts}
+    total = Counter(by_id.values())
+    groups: dict[tuple[str, ...], list[Issue]] = defaultdict(list)
+    for i in found:
+        groups[i.severity, i.rule, *by_id.get(i.record_id, (i.task, "", ""))].append(i)
+    rows = []
+    for (severity, rule, task, author, prompt), own in groups.items():
+        row = {"severity": severity, "rule": rule, "task": task, "author": author, "prompt": prompt}
+        hit = len({i.record_id for i in own}) if author else 0
+        example = {"example": own[0].id, "message": own[0].message}
+        rows.append({**row, "findings": len(own), "drafts": hit, "of": total[task, author, prompt], **example})
+    return sorted(rows, key=lambda r: (r["severity"], -r["findings"], r["rule"], r["task"], r["author"], r["prompt"]))
+
+
+def _table(rules: list[Json], recipe: Recipe) -> list[str]:
+    """The summary as lines, the gravest findings of all told whole."""
+    lines = []
+    for n, r in enumerate(rules[:SHOWN]):
+        where = f"{r['author']} {r['prompt'][:SHORT]}" if r["author"] else "the set"
+        share = f"{r['drafts']} of {r['of']} drafts, {r['drafts'] / r['of']:.1%}" if r["of"] else ""
+        counts = f"{r['findings']:>6}  {r['severity']:<7} {r['rule']:<20}"
+        lines.append(f"{counts} {r['task']:<12} {where:<32} {share}".rstrip())
+        if n < TOLD:
+            lines.append(f"        {r['example'][:SHORT]}: {shown(r['message'], 100)}")
+    if len(rules) > SHOWN:
+        lines.append(
+            f"and {sum(r['findings'] for r in rules[SHOWN:])} findings in {len(rules) - SHOWN} more rows: --json"
+        )
+    if rules:
+        one = rules[0]["example"][:SHORT]
+        lines.append(
+            f"to look: autodrive show {one}; if it is none: autodrive dismiss {recipe.path} {one} --reason --who"
+        )
+    return lines
 
 
 def _sentence(row: Json) -> str:

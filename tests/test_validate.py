@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib.util
 import json
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +13,13 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation import draft, tasks, validate
+from curation import draft, records, tasks, validate
 from curation.check_set import check_set
+from curation.cli import main
 from curation.store import Workspace
 from curation.types import Decision, Draft, Issue, Json
 
@@ -90,12 +93,40 @@ def test_findings_are_written_counted_and_dismissed(tmp_path: Path) -> None:
     assert {(i.record_id, i.rule, i.pointer) for i in issues} == {
         (broken, "schema", "/text"), (wrong, "refusal", "/event")}  # fmt: skip
     assert not report.ok and report.counts["errors"] == 2
-    assert any(n.startswith("error refusal: 1 in description template template1_") for n in report.notes), report.notes
+    table = "\n".join(report.notes)
+    assert re.search(r"  1  error   refusal +description +template template1_\w+ +1 of 12 drafts, 8.3%\n", table), table
+    mine = next(i.id for i in issues if i.rule == "refusal")
+    assert f"{mine[:16]}: 'As an AI'" in table and "autodrive dismiss" in table
+    told = records.show(mine[:16], ws.root)
+    assert told.startswith(f"issue {mine}") and f"  draft {wrong}" in told and "    clip clip1_" in told
     with ws.writer(Decision) as out:
         for i in issues:
             out.add(Decision(i.id, "dismiss", "seen", "me"))
     report = validate.run(ws, recipe)
     assert report.ok and report.counts["errors"] == 0 and len(ws.read_view("issues")) == 2
+
+
+def test_a_bad_prompt_stands_out_among_ten_thousand_findings() -> None:
+    versions = {("model-x", "prompt1_old"): 0.9, ("model-x", "prompt1_new"): 0.02, ("model-y", "prompt1_new"): 0.1}
+    drafts, found = [], []
+    for (author, prompt), rate in versions.items():
+        for i in range(4000):
+            drafts.append(Draft(f"clip1_{i}", "caption", {}, {"of": prompt, "by": author}, author, prompt_id=prompt))
+            own = drafts[-1].id
+            found += [Issue(own, "refusal", f"/{k}", "error", "", "caption") for k in range(3) if i < rate * 4000]
+    found += [Issue("set:vqa:actors", "option_longest", "", "warning", "", "vqa")] * 2
+    rows = validate.summary(drafts, found)
+    assert [(r["author"], r["prompt"], r["findings"], r["drafts"], r["of"]) for r in rows] == [
+        ("model-x", "prompt1_old", 10800, 3600, 4000), ("model-y", "prompt1_new", 1200, 400, 4000),
+        ("model-x", "prompt1_new", 240, 80, 4000), ("", "", 2, 0, 0)]  # fmt: skip
+
+
+def test_fail_on_of_the_command_goes_before_the_recipes(tmp_path: Path) -> None:
+    ws, recipe, _ = make(tmp_path, 6, "workspace: ws\nvalidate: {fail_on: error}\n")
+    spoil(ws, "caption", lambda v: {**v, "text": ""})
+    for more, code in (([], 1), (["--fail-on", "never"], 0), (["--fail-on", "warning"], 1)):
+        done = CliRunner().invoke(main, ["validate", str(recipe.path), *more])
+        assert (done.exit_code, "schema" in done.output) == (code, True), done.output
 
 
 def ws_issue(row: Json) -> Issue:
