@@ -99,14 +99,11 @@ def _labels(info: Json) -> str:
     return text
 
 
-def interval(score: Any) -> str:
+def interval(score: Json | None) -> str:
     """A score with its interval, or "not shown"."""
-    if not isinstance(score, dict):
-        return "not shown" if score is None else f"{score:.3f}"
-    if score.get("value") is None:
+    if not score or score["value"] is None:
         return "not shown"
-    low, high = score.get("low"), score.get("high")
-    return f"{score['value']:.3f}" + (f" [{low:.3f}, {high:.3f}]" if low is not None and high is not None else "")
+    return f"{score['value']:.3f}" + (f" [{score['low']:.3f}, {score['high']:.3f}]" if score["low"] is not None else "")
 
 
 def _agreement(info: Json) -> str:

@@ -6,7 +6,6 @@ from importlib.resources import files
 from pathlib import Path
 
 from curation.errors import UsageError
-from curation.ids import plain
 from curation.recipe import Recipe, load_recipe
 from curation.types import Json
 
@@ -16,21 +15,13 @@ def demo_recipe(out: Path, *, small: bool, seed: int) -> Recipe:
     import yaml
 
     text = files("curation").joinpath("demo.yaml").read_text(encoding="utf-8")
-    documents = list(yaml.safe_load_all(text))
-    data: Json = _merge(documents[0], documents[1]) if small else documents[0]
+    whole, changes = yaml.safe_load_all(text)
+    data: Json = {**whole, **changes} if small else whole
     root = (out / str(data["name"])).resolve()
     root.mkdir(parents=True, exist_ok=True)
     path = root / "recipe.yaml"
     path.write_text(yaml.safe_dump({**data, "seed": seed, "workspace": "."}, sort_keys=False), encoding="utf-8")
     return load_recipe(path)
-
-
-def _merge(base: Json, change: Json) -> Json:
-    """`base` with the keys of `change` laid over it, nested mappings merged, lists replaced."""
-    out: Json = dict(plain(base))
-    for key, value in change.items():
-        out[key] = _merge(out[key], value) if isinstance(value, dict) and isinstance(out.get(key), dict) else value
-    return out
 
 
 def write_starter(folder: Path) -> Path:

@@ -36,7 +36,6 @@ DEMO: Json = {
     },
     "attributes": ["cause", "weather", "light", "scene", "road"],
     "values": {
-        "scene": {"junction": "intersection"},
         "time_basis": {"collision": "contact", "near_collision": "closest_approach", "normal": "unknown"},
     },
     "defaults": {

@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 
 from curation import __version__
+from curation.card import interval
 from curation.errors import DataError, UsageError
 from curation.ids import make_id
 from curation.recipe import Recipe, lock
@@ -132,20 +133,9 @@ def summary_notes(summary: Json) -> list[str]:
     notes = []
     for arm, told in summary["arms"].items():
         f1, accuracy = told["metrics"]["f1.collision"], told["metrics"]["accuracy"]
-        notes.append(f"{arm:<12} collision F1 {_figure(f1)}, accuracy {_figure(accuracy)}, n {told['n']}")
-    best = summary["constant"]
-    told = ", ".join(f"{name} {best[name]['value']:.3f} (always {best[name]['answer']})" for name in best)
+        notes.append(f"{arm:<12} collision F1 {interval(f1)}, accuracy {interval(accuracy)}, n {told['n']}")
+    told = ", ".join(f"{k} {c['value']:.3f} (always {c['answer']})" for k, c in summary["constant"].items())
     return [*notes, f"best constant: {told}"]
-
-
-def _figure(m: Json) -> str:
-    if m["value"] is None:
-        return "undefined"
-    return f"{m['value']:.3f}" + (f" [{m['low']:.3f}, {m['high']:.3f}]" if m["low"] is not None else "")
-
-
-def _bounds(score: Json) -> Json:
-    return {k: score.get(k) for k in ("value", "low", "high")}
 
 
 def _pictures(release: Release, out: Path) -> Callable[[str], bytes | None]:
@@ -178,22 +168,18 @@ def _count_test_scored(ws: Workspace, release: Release, model: Path) -> int:
 def _context(release: Release, times: int, scored: Json) -> Json:
     """What the report says beside the scores: the answers to a referee's questions."""
     info = release.info
-    splits = [
-        {"split": name, "clips": s["clips"], "groups": s["groups"], "classes": s["classes"]}
-        for name, s in info["splits"].items()
-    ]
+    splits = [{"split": name, **told} for name, told in info["splits"].items()]
     how = "Whole groups (drive, else upload, else source; joined by near-duplicates) are assigned once and stay."
     test = info["test_labels"]
-    agreement = []
-    for r in sorted(info["agreement"], key=lambda r: (not r["field"].startswith("event."), r["field"])):
-        told = {"field": r["field"], "units": r["n_units"], "raters": r["n_raters"]}
-        agreement.append({**told, "raw": _bounds(r["raw"]), "alpha": _bounds(r["alpha"]), "AC1": _bounds(r["ac1"])})
-    probe = []
-    for r in info["probe"]:
-        told = {k: r[k] for k in ("task", "family", "n")}
-        probe.append({**told, **_bounds(r["accuracy"]), "chance": r["chance"], "verdict": r["verdict"]})
+    agreement = [
+        {"field": r["field"], "units": r["n_units"], "raters": r["n_raters"]}
+        | {"raw": r["raw"], "alpha": r["alpha"], "AC1": r["ac1"]}
+        for r in sorted(info["agreement"], key=lambda r: (not r["field"].startswith("event."), r["field"]))
+    ]
+    probe = [{k: r[k] for k in ("task", "family", "n", "accuracy", "chance", "verdict")} for r in info["probe"]]
     attributes = {
-        row["clip_id"]: {a["name"]: a["value"] for a in row["attributes"]} for row in release.rows("event", "test")
+        row["clip_id"]: {a["name"]: a["value"] for a in row["attributes"] if a["name"] in SLICES}
+        for row in release.rows("event", "test")
     }
     gates = [f"Gate on {g['message']}." for g in info["gate"]]
     return {
@@ -206,7 +192,7 @@ def _context(release: Release, times: int, scored: Json) -> Json:
         "simulated": info["simulated"],
         "basis_of_the_labels": [{"task": t, **counts} for t, counts in info["bases"].items()],
         "calibration": scored.get("calibration"),
-        "attributes": {c: {k: v for k, v in a.items() if k in SLICES} for c, a in attributes.items()},
+        "attributes": attributes,
         "provenance": {"release": release.id, "version": release.version, "tool": info["lock"]["tool"]},
     }
 

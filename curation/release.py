@@ -17,7 +17,6 @@ import os
 import tempfile
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from curation.errors import DataError
 from curation.ids import make_id, sha256_bytes, sha256_file
@@ -174,9 +173,6 @@ def next_version(parent: Release | None, change: str) -> str:
     if parent is None:
         return "1.0.0"
     major, minor, patch = _version(parent.version)
-    bumped: dict[str, tuple[Any, ...]] = {
-        "major": (major + 1, 0, 0),
-        "minor": (major, minor + 1, 0),
-        "patch": (major, minor, patch + 1),
-    }
-    return ".".join(str(n) for n in bumped[change])
+    if change == "major":
+        return f"{major + 1}.0.0"
+    return f"{major}.{minor + 1}.0" if change == "minor" else f"{major}.{minor}.{patch + 1}"

@@ -7,6 +7,7 @@ renamed into place. Trade-off accepted: the ids of a file are read into memory w
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -73,15 +74,12 @@ class Writer(Generic[R]):
         line = (dump(record) + "\n").encode()
         size = os.fstat(self._fd).st_size
         try:
-            written = os.write(self._fd, line)
+            if os.write(self._fd, line) != len(line):
+                raise OSError(errno.ENOSPC, "the disk is full")
         except OSError as e:
             os.ftruncate(self._fd, size)
-            raise DataError(
-                f"{self.path}: cannot write ({e.strerror}); free some room and run the same command again"
-            ) from e
-        if written != len(line):
-            os.ftruncate(self._fd, size)
-            raise DataError(f"{self.path}: the disk is full; free some room and run the same command again")
+            why = f"cannot write ({e.strerror}); free some room and run the same command again"
+            raise DataError(f"{self.path}: {why}") from e
         self._ids.add(record.id)
         return True
 
@@ -117,26 +115,18 @@ class Workspace:
     def writer(self, kind: type[R]) -> Iterator[Writer[R]]:
         """Exclusive right to append to one fact file. Raises DataError if another process holds it."""
         path = self.path(kind)
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        try:
-            _lock(fd, path)
+        with _locked(path) as fd:
             _move_torn_line(path, fd)
             yield Writer(path, fd, {row["id"] for row in self.rows(kind)})
             os.fsync(fd)
-        finally:
-            os.close(fd)
 
     @contextmanager
     def alone(self, what: str) -> Iterator[None]:
         """Exclusive right to do `what` in this workspace. Raises DataError if another process is at it."""
         path = self.root / "locks" / what
         path.parent.mkdir(exist_ok=True)
-        fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            _lock(fd, path)
+        with _locked(path):
             yield
-        finally:
-            os.close(fd)
 
     def refuse(self, refusals: Iterable[Refusal]) -> int:
         """Record refusals; returns how many were new."""
@@ -164,13 +154,13 @@ class Workspace:
         return [load(Label, row) for row in self.read_view("labels")]
 
     # -- blobs ---------------------------------------------------------------------------------------------------
-    def blob(self, sha256: str, suffix: str = ".mp4") -> Path:
-        return self.root / "blobs" / sha256[:2] / f"{sha256}{suffix}"
+    def blob(self, sha256: str) -> Path:
+        return self.root / "blobs" / sha256[:2] / f"{sha256}.mp4"
 
-    def add_blob(self, path: Path, suffix: str = ".mp4") -> str:
+    def add_blob(self, path: Path) -> str:
         """Copy a file in by the hash of its bytes; returns the hash."""
         sha256 = sha256_file(path)
-        target = self.blob(sha256, suffix)
+        target = self.blob(sha256)
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             beside = target.with_suffix(f".{os.getpid()}.part")
@@ -189,11 +179,17 @@ def _object(line: bytes, where: str, fix: str) -> Json:
     return row
 
 
-def _lock(fd: int, path: Path) -> None:
+@contextmanager
+def _locked(path: Path) -> Iterator[int]:
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise DataError(f"{path}: another run is writing it; wait for it to end, or stop it") from None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise DataError(f"{path}: another run is writing it; wait for it to end, or stop it") from None
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def _move_torn_line(path: Path, fd: int) -> None:

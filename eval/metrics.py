@@ -5,7 +5,7 @@ itself, bootstrap counts give its replicates. So every score exists once and is 
 
 Undefined (NaN here, None in a summary) are the precision of a class nobody predicted, the recall of a class without
 truth, the F1 of a class with neither, and average precision without a positive clip. Macro-F1 is the mean F1 of the
-classes that occur in truth or predictions, balanced accuracy the mean recall of those in truth.
+classes that occur in truth or predictions.
 """
 
 from __future__ import annotations
@@ -96,12 +96,6 @@ def _ratio(a: Floats, b: Floats) -> Floats:
     return out
 
 
-def _mean_defined(values: Floats) -> Floats:
-    """(r,): the mean over the last axis of what is not NaN; NaN where nothing is."""
-    known = ~np.isnan(values)
-    return _ratio(np.where(known, values, 0.0).sum(axis=-1), known.sum(axis=-1).astype(float))
-
-
 def average_precision(positive: Bools, score: Floats, weights: Floats) -> Floats:
     """(r,): sum over thresholds of (recall gained) x precision, ties taken together (as scikit-learn defines it)."""
     order = np.argsort(-score, kind="stable")
@@ -117,24 +111,20 @@ def average_precision(positive: Bools, score: Floats, weights: Floats) -> Floats
 def measure(t: Table, weights: Floats) -> dict[str, Floats]:
     """Every score of `t` under each row of `weights` (r, n): name -> (r,), NaN where undefined.
 
-    Names: accuracy, balanced_accuracy, macro_f1, precision.<class>, recall.<class>, f1.<class>, and from the
-    probabilities average_precision (of any class in POSITIVE: Nexar's score), brier (multi-class, 0 to 2, Brier 1950).
+    Names: accuracy, macro_f1, precision.<class>, recall.<class>, f1.<class>, and from the probabilities
+    average_precision (of any class in POSITIVE: Nexar's score).
     """
     c = confusion(t, weights)
     right = np.diagonal(c, axis1=1, axis2=2)  # (r, K)
     truth, said = c.sum(axis=2), c.sum(axis=1)
     f1, recall, precision = _ratio(2 * right, truth + said), _ratio(right, truth), _ratio(right, said)
-    out = {
-        "accuracy": _ratio(right.sum(axis=1), truth.sum(axis=1)),
-        "balanced_accuracy": _mean_defined(recall),
-        "macro_f1": _mean_defined(f1),
-    }
+    known = ~np.isnan(f1)
+    macro = _ratio(np.where(known, f1, 0.0).sum(axis=1), known.sum(axis=1).astype(float))
+    out = {"accuracy": _ratio(right.sum(axis=1), truth.sum(axis=1)), "macro_f1": macro}
     for name, values in (("precision", precision), ("recall", recall), ("f1", f1)):
         out |= {f"{name}.{cls}": values[:, i] for i, cls in enumerate(CLASSES)}
     at = [CLASSES.index(p) for p in POSITIVE]
     out["average_precision"] = average_precision(np.isin(t.truth, at), t.scores[:, at].sum(axis=1), weights)
-    off = ((t.scores - np.eye(len(CLASSES))[t.truth]) ** 2).sum(axis=1)
-    out["brier"] = _ratio(weights @ off, weights.sum(axis=1))
     return out
 
 

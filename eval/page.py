@@ -28,10 +28,8 @@ ARM_TEXT = {
 }
 COMPARED = {f"f1.{TARGET}": f"{TARGET} F1", "accuracy": "accuracy"}  # scores that are charted and tested
 OTHER = {
-    "balanced_accuracy": "balanced accuracy",
     "macro_f1": "macro F1",
     "average_precision": f"average precision of {' or '.join(POSITIVE).replace('_', ' ')}",
-    "brier": "Brier score (0 to 2, lower is better)",
 }
 
 

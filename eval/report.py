@@ -55,12 +55,10 @@ def scored(t: Table) -> Scored:
         if value is None:
             note = UNDEFINED[name.partition(".")[0]]
         else:
-            top = 2.0 if name == "brier" else 1.0
-            bounds, note = stats.score_interval(value / top, replicates[name] / top, groups, clips, fixed=fixed)
-            if bounds is not None:
-                low, high = bounds[0] * top, bounds[1] * top
-        out[name] = {"value": value, "low": low, "high": high, "n": len(t), "support": clips, "groups": groups}
-        out[name]["note"] = note
+            bounds, note = stats.score_interval(value, replicates[name], groups, clips, fixed=fixed)
+            low, high = bounds or (None, None)
+        told = {"n": len(t), "support": clips, "groups": groups, "note": note}
+        out[name] = {"value": value, "low": low, "high": high, **told}
     return Scored(t, out, replicates)
 
 

@@ -82,13 +82,6 @@ def test_a_score_of_a_class_rests_on_its_clips() -> None:
     assert m["precision.normal"]["value"] is None and m["precision.normal"]["note"] == "never predicted"
 
 
-def test_the_brier_interval_is_on_its_own_scale() -> None:
-    s = scored(table(predictions(40, full=0.3)))
-    m = s.scores["brier"]
-    assert m["low"] < m["value"] < m["high"] and m["value"] > 0.6  # wrong: .8^2 + .9^2 + .1^2, right: .2^2 + 2 x .1^2
-    assert m["high"] - m["low"] == pytest.approx(2 * 2.02 * s.replicates["brier"].std(), rel=0.1)
-
-
 def test_one_group_has_no_interval_and_says_so() -> None:
     s = summarize(predictions(1, full=0.5, blind=0.0))
     m = s["arms"]["full"]["metrics"]["accuracy"]
