@@ -234,6 +234,8 @@ def test_a_pattern_that_means_other_letters_elsewhere_gets_no_quick_check() -> N
     pack = replace(PACKS["caption"], schema={"type": "object", "properties": {"text": {"pattern": r"^\W+$"}}})
     assert pack.accepts is None
     assert [e.keyword for e in tasks.errors(pack, {"text": "é"})] == ["pattern"]
+    ends = replace(PACKS["caption"], schema={"properties": {"text": {"not": {"pattern": "^a$"}}}})
+    assert ends.accepts and not ends.accepts({"text": "a\n"}) and ends.accepts({"text": "ab"})
     quick = [p for p in ALL_PACKS.values() if p.accepts]
     assert {"vqa", "cot"} <= {p.name for p in quick}
     assert all(p.accepts(e["value"]) == e["ok"] for p in quick for e in p.examples if p.accepts)
