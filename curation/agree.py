@@ -10,8 +10,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from curation.agreement import Rating, field_report, gate
+from curation.annotators import counted
 from curation.recipe import Recipe
-from curation.resolve import GRAVITY, standing
+from curation.resolve import GRAVITY
 from curation.store import Workspace
 from curation.tasks import TaskPack, at_pointer, load_packs
 from curation.types import Json, Progress, Report, Review
@@ -44,7 +45,7 @@ def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Pr
     groups = {row["clip_id"]: row["group"] for row in ws.read_view("groups")}
     fields: dict[str, list[Rating]] = defaultdict(list)
     levels: dict[str, str] = {}
-    reviews = standing(ws.read(Review))
+    reviews = counted(ws, recipe)[0]
     simulated = any(r.origin == "simulated" for r in reviews)
     for rating, level in ratings(reviews, packs, groups):
         fields[rating.field].append(rating)

@@ -26,15 +26,25 @@ PROBLEMS = ("unwatchable", "cut_or_replay", "answer_drawn", "privacy", "duplicat
 LETTERS = "ABCDEFGH"
 NO_PROBLEM = {"visibleWhen": "choice-unselected", "whenTagName": "clip_problem"}
 _STYLE = """
+.lsf-sidepanels__wrapper { display: none !important; }
+.lsf-sidepanels__content { padding: 0 !important; }
 .rv { display: flex; gap: 16px; align-items: flex-start; }
-.rv-left { flex: 0 0 56%; min-width: 0; overflow: hidden; position: sticky; top: 0; }
-.rv-right { flex: 1 1 0; min-width: 0; }
+.rv-left { flex: 1 1 0; min-width: 0; overflow: hidden; position: sticky; top: 0; }
+.rv-right { flex: 0 0 46%; min-width: 0; }
+.rv-wide .rv-right { flex: 0 0 320px; }
 .rv-card { border: 1px solid var(--color-neutral-border, #ddd); border-radius: 6px; padding: 8px 12px;
            margin-bottom: 10px; }
 .rv-card p { margin: 0; }
+.rv h4 { font-size: 14px !important; line-height: 1.4 !important; margin: 4px 0 !important; }
 .rv-named { display: flex; gap: 6px; align-items: flex-start; }
-.rv-named h4, .rv-guide h4 { font-size: 14px !important; line-height: 1.4 !important; margin: 2px 0 !important; }
-.rv-guide h4 { font-weight: 400 !important; }
+.rv-named input[type=number] { width: 60px; padding: 2px 6px; }
+.rv-focus button { all: unset; font-size: 13px; color: var(--color-neutral-content-subtle, #666); }
+.rv-focus button:focus-visible { text-decoration: underline; }
+.rv-guide { font-size: 14px; }
+.rv-guide :is(h2, h3) { font-size: 15px !important; margin: 8px 0 4px !important; }
+.rv-guide :is(p, li, td, th) { font-size: 14px !important; line-height: 1.4 !important; }
+.rv-guide :is(td, th) { padding: 4px 6px !important; }
+.rv [style*=orphans] sup, .rv [style*=orphans] [class*=hint] { display: none; }
 """
 
 
@@ -49,6 +59,10 @@ def _xml(pack: TaskPack, blind: bool) -> str:
     return blind_xml(pack).replace("<Include/>", pack.review_xml) if blind else pack.review_xml
 
 
+def _asked(packs: Sequence[TaskPack], blind: bool) -> list[TaskPack]:
+    return [p for p in packs if not blind or p.name == "event" or blind_xml(p)]
+
+
 def calibration(packs: Sequence[TaskPack]) -> str:
     """What a rater was told, recorded in every Review: the guidelines' version and a hash of all choices offered."""
     version = next((p.guideline for p in packs if p.guideline), "0")
@@ -61,11 +75,13 @@ def compose(packs: Sequence[TaskPack], *, blind: bool = False, said: bool = Fals
 
     `blind`: event as ever, of the others what their blind.xml asks. `said`: for a conflict, with what the raters said.
     """
-    root = ET.Element("View", className="rv")
+    packs = _asked(packs, blind)
+    wide = len(packs) == 1 and "<TimelineLabels" in packs[0].review_xml  # for the timeline, 16 pixels a frame
+    root = ET.Element("View", className="rv rv-wide" if wide else "rv")
     ET.SubElement(root, "Style").text = _STYLE
     left = ET.SubElement(root, "View", className="rv-left")
     right = ET.SubElement(root, "View", className="rv-right")
-    video = {"name": "video", "value": "$video", "frameRate": "$fps", "height": "420", "timelineHeight": "70"}
+    video = {"name": "video", "value": "$video", "frameRate": "$fps", "height": "400", "timelineHeight": "64"}
     ET.SubElement(left, "Video", video | {"muted": "true", "minPlaybackSpeed": "0.25"})
     if said:
         box = ET.SubElement(right, "Repeater", on="$said", indexFlag="{{said}}")
@@ -86,20 +102,20 @@ def compose(packs: Sequence[TaskPack], *, blind: bool = False, said: bool = Fals
             box = ET.SubElement(right, "Collapse", accordion="false", open="false", bordered="true")
             box = ET.SubElement(box, "Panel", value=f"Guidelines {pack.guideline}")
             box = ET.SubElement(box, "View", className="rv-guide")
-            for line in (pack.path / "guidelines.md").read_text(encoding="utf-8").splitlines()[1:]:
-                text = re.sub(r"[*#]+", "", line).strip("|- ").replace(" | ", " — ")
-                if text:
-                    ET.SubElement(box, "Header", value=text.replace("$", "\uff04"), size="6")  # a plain $ is a variable
-    ET.SubElement(left, "Header", value="Something wrong with the clip itself? Then nothing else is asked.", size="6")
+            text = (pack.path / "guidelines.md").read_text(encoding="utf-8").partition("\n")[2]
+            text = text.replace("<", "&lt;").replace("$", "\uff04")  # no HTML; a plain $ is a variable
+            ET.SubElement(box, "Markdown", value=text)
+    ET.SubElement(left, "Header", value="Something wrong with the clip itself? Then nothing else is asked.", size="5")
     box = ET.SubElement(
         left, "Choices", name="clip_problem", toName="video", choice="multiple", showInline="true", allowNested="false"
     )
-    for problem in PROBLEMS:
-        ET.SubElement(box, "Choice", value=problem)
+    for n, problem in enumerate(PROBLEMS, 1):
+        ET.SubElement(box, "Choice", value=problem, hotkey=f"shift+{n}")
     ET.SubElement(
         left, "TextArea", name="comment", toName="video", placeholder="Comment (optional)", rows="2",
         maxSubmissions="1", editable="true",
     )  # fmt: skip
+    _keys(root)
     ET.indent(root)
     config = ET.tostring(root, encoding="unicode")
     controls(config)
@@ -136,6 +152,21 @@ def _guard(node: ET.Element, hidden: tuple[Mapping[str, str], ...] = (NO_PROBLEM
         for condition in hidden:
             node = ET.SubElement(node, "View", dict(condition))
         node.extend(inside)
+
+
+def _keys(root: ET.Element) -> None:
+    """Whom the keys go to. Label Studio deals 1-9, 0, q, w, … to the choices that have none, in the form's order, and
+    has 33: they are for class, cause, partner and every `accept`. A blank is no key, and `orphans` hides its sign."""
+    for box in root.iter("Choices"):
+        name = box.get("name", "")
+        rare = list(box) if "_fault" in name else list(box)[1:] if "_verdict" in name else []
+        for choice in rare:
+            if "hotkey" not in choice.attrib:
+                choice.attrib.update(hotkey=" ", style="orphans: 2")
+    for node in root.iter("Number"):
+        node.set("hotkey", " ")
+    for node in root.iter("TextArea"):
+        node.set("showSubmitButton", "false")  # what is typed is submitted without being added
 
 
 # -- the form as a contract ------------------------------------------------------------------------------------------
@@ -230,7 +261,7 @@ def task_data(
     data |= {"guideline": calibration(packs), "drafts": {t: d.id for t, d in sorted(drafts.items())}}
     if said is not None:
         data["said"] = [{"text": text} for text in said]
-    for pack in packs:
+    for pack in _asked(packs, blind):
         xml = _xml(pack, blind and pack.name != "event")
         if names := _variables(xml):
             data |= {name: [] if f' on="${name}"' in xml else "" for name in names}

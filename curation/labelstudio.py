@@ -23,11 +23,12 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from curation.errors import DataError, UsageError, missing_extra
 from curation.ids import sha256_bytes
@@ -43,6 +44,17 @@ _QUIET = {
     "LATEST_VERSION_CHECK": "false",
     "LABEL_STUDIO_DISABLE_SIGNUP_WITHOUT_LINK": "true",
     "LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": "true",
+}
+# Its own keys take three fingers, and Alt with an arrow leaves the page from a text field. Play is heard in text
+# fields, too, so no key that writes will do; hops and ends are heard only while Shift is held.
+_KEYS = {
+    "media:playpause": ("f2", "Play/pause"),
+    "media:step-backward": ("left", "One frame back"),
+    "media:step-forward": ("right", "One frame forward"),
+    "video:hop-backward": ("shift+left", "Ten frames back"),
+    "video:hop-forward": ("shift+right", "Ten frames forward"),
+    "video:rewind": ("shift+home", "First frame"),
+    "video:fastforward": ("shift+end", "Last frame"),
 }
 
 
@@ -121,6 +133,22 @@ class Server:
                 self.process.wait()
 
 
+def backup(instance: Path, keep: int = 5) -> Path | None:
+    """Copy the database of an instance of ours, running or not, to its folder `backups`; the newest `keep` stay."""
+    database = instance / "data" / "label_studio.sqlite3"
+    if not database.exists():
+        return None
+    folder = instance / "backups"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}.sqlite3"
+    with closing(sqlite3.connect(database)) as here, closing(sqlite3.connect(path)) as there:
+        here.backup(there)
+    path.chmod(0o600)
+    for old in sorted(folder.glob("*.sqlite3"))[:-keep]:
+        old.unlink()
+    return path
+
+
 @contextmanager
 def serve(instance: Path, blobs: Path, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[Server]:
     """Run the server of `instance` with the media folder `blobs` until the block ends.
@@ -149,6 +177,7 @@ def serve(instance: Path, blobs: Path, *, host: str = "127.0.0.1", port: int = 0
             **os.environ,
             **_QUIET,
             "LABEL_STUDIO_BASE_DATA_DIR": str(instance / "data"),
+            "LABEL_STUDIO_EDITOR_KEYMAP": json.dumps({n: {"key": k, "description": d} for n, (k, d) in _KEYS.items()}),
             "LABEL_STUDIO_USERNAME": ADMIN,
             "LABEL_STUDIO_PASSWORD": password,
             "LABEL_STUDIO_USER_TOKEN": token,
@@ -266,10 +295,12 @@ def ensure_project(client: Any, title: str, config: str, *, raters: int, about: 
             maximum_annotations=raters,
             sampling="Sequential sampling",
             show_skip_button=False,
-            show_collab_predictions=False,
+            show_collab_predictions=True,
             show_annotation_history=False,
         )
         known = int(made.id)
+    elif client.projects.get(id=known).maximum_annotations != raters:
+        client.projects.update(id=known, maximum_annotations=raters)
     if media is not None:
         path = str(media / "clips")
         if all(s.path != path for s in client.import_storage.local.list(project=known)):
@@ -277,16 +308,44 @@ def ensure_project(client: Any, title: str, config: str, *, raters: int, about: 
     return known
 
 
-def known_tasks(client: Any, project: int, key: str) -> dict[str, int]:
-    """What is in a project already: our key in the task's data → the server's task id (the first of duplicates)."""
+class Task(NamedTuple):
+    """A task at the server. `key` is ours, `overlap` how many ratings it asks for."""
+
+    id: int
+    key: str
+    annotations: int
+    overlap: int
+
+
+def sizes(client: Any, projects: Mapping[str, int]) -> dict[str, int]:
+    """How many tasks each project holds, by title."""
+    return {title: int(client.projects.get(id=n).task_number or 0) for title, n in sorted(projects.items())}
+
+
+def known_tasks(client: Any, project: int, key: str) -> list[Task]:
+    """What is in a project already, duplicates included; `key` is where our key lies in a task's data."""
     if not (client.projects.get(id=project).task_number or 0):
-        return {}
-    found: dict[str, int] = {}
-    for task in client.tasks.list(project=project, page_size=BATCH, fields="task_only"):
-        ours = (task.data or {}).get(key)
-        if ours is not None:
-            found[str(ours)] = min(int(task.id), found.get(str(ours), int(task.id)))
-    return found
+        return []
+    shown = "id,data,total_annotations,overlap"
+    tasks = client.tasks.list(project=project, page_size=BATCH, fields="task_only", include=shown)
+    return [
+        Task(int(t.id), str((t.data or {}).get(key)), int(t.total_annotations or 0), int(t.overlap or 1)) for t in tasks
+    ]
+
+
+def set_overlap(client: Any, task: int, raters: int, *, closed: bool = False) -> None:
+    """Ask for so many ratings of one task; `closed`: it has them, so nobody is offered it again."""
+    client.tasks.update(id=str(task), overlap=raters, is_labeled=closed)
+
+
+def take_out(client: Any, project: int, tasks: list[int]) -> None:
+    """Delete tasks, but none that somebody has judged by now: the server looks again as it deletes."""
+    none_yet = {"filter": "filter:tasks:total_annotations", "operator": "equal", "type": "Number", "value": 0}
+    for start in range(0, len(tasks), BATCH):
+        client.actions.create(
+            id="delete_tasks", project=project, filters={"conjunction": "and", "items": [none_yet]},
+            selected_items={"all": False, "included": tasks[start : start + BATCH]},
+        )  # fmt: skip
 
 
 def import_tasks(client: Any, project: int, tasks: list[Json]) -> list[int]:

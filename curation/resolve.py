@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from curation.annotators import counted
 from curation.draft import current_drafts
 from curation.ids import canonical_json
 from curation.recipe import Recipe
@@ -26,17 +27,7 @@ from curation.tasks import TaskPack, errors, items, load_packs
 from curation.types import Clip, Draft, Event, Json, Label, Progress, Report, Review
 
 GRAVITY = ("collision", "near_collision", "normal")
-EGO_INVOLVED = ("striking", "struck")
-
-
-def standing(reviews: Iterable[Review]) -> list[Review]:
-    """The reviews that count: each reviewer's newest revision per clip, task, round and item; withdrawn ones out."""
-    newest: dict[tuple[str, str, str, str, str], Review] = {}
-    for r in reviews:
-        key = (r.clip_id, r.task, r.reviewer, r.round, r.item_id or "")
-        if key not in newest or r.revision >= newest[key].revision:
-            newest[key] = r
-    return [r for r in newest.values() if r.verdict != "withdrawn"]
+ON_EVENTS = ("triage", "blind", "adjudication")  # a class confirmed beside a draft is no evidence of its own
 
 
 def target_event(events: Iterable[Event]) -> Event | None:
@@ -105,6 +96,11 @@ def _told(r: Review) -> tuple[bool, str, str]:
     return r.round == "adjudication", r.reviewed_at, r.id
 
 
+def on_event(reviews: Iterable[Review]) -> list[Review]:
+    """Of a clip's reviews those that decide its event."""
+    return [r for r in reviews if r.task == "clip" or (r.task == "event" and r.round in ON_EVENTS)]
+
+
 def _names_a_class(r: Review) -> bool:
     return r.verdict in ("accept", "edit") and bool(r.value)
 
@@ -158,6 +154,15 @@ def text_label(pack: TaskPack, draft: Draft, reviews: list[Review], error: str =
     return label(value, basis)
 
 
+def disputed(reviews: Iterable[Review]) -> bool:
+    """Is there a draft or item among these verdicts on one draft on which the raters do not come to a decision?"""
+    by_item: dict[str | None, list[Review]] = defaultdict(list)
+    for r in sorted(reviews, key=_told):
+        if r.verdict in ("accept", "edit", "reject"):
+            by_item[r.item_id].append(r)
+    return any(_decide(_ABSENT, own)[1] == "conflict" for own in by_item.values())
+
+
 _ABSENT: Json = {"": "accepted as drafted"}
 PUBLISHED_ITEM = ("adjudicated", "agreed", "majority", "single")
 
@@ -207,13 +212,14 @@ def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Pr
     packs = load_packs(["event", *recipe["tasks"]], recipe.base)
     clips = list(current_clips(ws).values())[:limit]
     reviews: dict[str, list[Review]] = defaultdict(list)
-    for r in standing(ws.read(Review)):
+    judged, aside = counted(ws, recipe)
+    for r in judged:
         reviews[r.clip_id].append(r)
     labels: list[Label] = []
     for clip in clips:
         if clip.role == "pre_event":
             continue
-        own = [r for r in reviews[clip.id] if r.task in ("event", "clip")]
+        own = on_event(reviews[clip.id])
         labels.append(source_label(clip) if recipe["event"]["basis"] == "source" else event_label(clip, own))
     labels += _outcomes(clips, {label.clip_id: label for label in labels})
     simulated = {x.clip_id for x in labels if x.simulated}
@@ -222,11 +228,22 @@ def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Pr
         own = [r for r in reviews[clip_id] if r.task == task and r.draft_id == draft.id]
         text = text_label(packs[task], draft, own, flagged.get(draft.id, ""))
         labels.append(replace(text, simulated=text.simulated or clip_id in simulated))
+    ignored: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    for r in ws.read(Review) if aside else ():
+        ignored[r.clip_id, r.task].update([aside[r.id]] if aside.get(r.id, "gold") != "gold" else ())
+    labels = [_remark(x, ignored[x.clip_id, x.task]) for x in labels]
     labels.sort(key=lambda label: (label.clip_id, label.task))
     counts = dict(sorted(Counter(f"{x.task}.{x.basis}" for x in labels).items()))
     if limit is None:
         ws.write_view("labels", labels)
-    return Report("resolve", counts, [f"only {len(clips)} clips looked at, nothing written"] if limit else [])
+    notes = [f"{n} reviews do not count: {why}" for why, n in sorted(Counter(aside.values()).items())]
+    notes += [f"only {len(clips)} clips looked at, nothing written"] if limit else []
+    return Report("resolve", counts, notes)
+
+
+def _remark(label: Label, ignored: Counter[str]) -> Label:
+    told = "not counted: " + ", ".join(f"{n} {why}" for why, n in sorted(ignored.items()))
+    return replace(label, detail="; ".join(filter(None, (label.detail, told)))) if ignored else label
 
 
 def _outcomes(clips: list[Clip], events: dict[str, Label]) -> list[Label]:

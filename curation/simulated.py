@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from curation.forms import Control, expand
+from curation.forms import LETTERS, Control, expand
 from curation.ids import seeded, sha256_bytes
 from curation.types import Event, Json
 
@@ -27,14 +27,14 @@ def true_class(event: Event | None) -> str:
 
 
 def answer(
-    tasks: list[Json], config: str, truth: dict[str, Event | None], wrong: set[str], *, count: int, wanted: int,
-    error: dict[str, float], seed: int,
+    tasks: list[Json], config: str, truth: dict[str, Event | None], wrong: set[str], values: dict[str, Any], *,
+    count: int, wanted: int, error: dict[str, float], seed: int,
 ) -> list[Json]:  # fmt: skip
     """`tasks` as an export with `wanted` annotations each, by as many of `count` raters.
 
     `truth`: the event per clip, in clip seconds; `wrong`: clips whose drafts were written from a wrong class, which
-    attentive raters reject. `error`: rates of `class`, `role`, `edit`, `reject`, `verdict` and `cannot_tell`, and
-    `time_s`, the standard deviation of times in seconds.
+    attentive raters reject; `values`: of drafts by id, what blind raters should come to. `error`: rates of `class`,
+    `role`, `edit`, `reject`, `verdict` and `cannot_tell`, and `time_s`, the standard deviation of times in seconds.
     """
     out = []
     for task in tasks:
@@ -45,14 +45,13 @@ def answer(
         for rater in sorted(who):
             rng = seeded(seed, key, rater, "answers")
             known = expand(config, data)
-            if "event_class" in known:
-                results = _event(known, data, truth.get(data["clip_id"]), error, rng)
-            else:
-                results = _texts(known, data, data["clip_id"] in wrong, error, seed, rng)
+            results = _event(known, data, truth.get(data["clip_id"]), error, rng) if "event_class" in known else []
+            results += _texts(known, data, data["clip_id"] in wrong, error, seed, rng)
+            results += _blind(known, data, values, error, rng)
             number = _number(key, rater)
             annotations.append(
                 {"id": number, "completed_by": rater, "result": results, "was_cancelled": False,
-                 "lead_time": round(rng.lognormvariate(3.0 if "event_class" in known else 4.3, 0.35), 1)}
+                 "lead_time": round(rng.lognormvariate(4.3 if data["drafts"] else 3.0, 0.35), 1)}
             )  # fmt: skip
         out.append({**task, "id": _number(key), "annotations": annotations, "meta": {"simulated": True}})
     return out
@@ -121,4 +120,28 @@ def _texts(
         if said in ("edit", "reject"):
             fault = "wrong_fact" if said == "reject" else "not_visible"
             results.append(_result(known[f"{task}_fault{rest}"], {"choices": [fault]}))
+    return results
+
+
+def _blind(
+    known: dict[str, Control], data: Json, values: dict[str, Any], error: dict[str, float], rng: random.Random
+) -> list[Json]:
+    """Answers of who must not see the drafts: the draft's own, but for the error rate of classes."""
+    results = []
+    for name, control in known.items():
+        task, _, rest = name.partition("_")
+        what, _, n = rest.rpartition("_")
+        if what in ("letter", "words") and n.isdigit():
+            asked = data[f"{task}_{'closed' if what == 'letter' else 'open'}"][int(n)]
+            item = next(i for part in values[data["drafts"][task]].values() if isinstance(part, list) for i in part
+                        if isinstance(i, dict) and i.get("id") == asked["id"])  # fmt: skip
+            if what == "words":
+                results.append(_result(control, {"text": [item["answer"]]}))
+                continue
+            right = item["options"].index(item["answer"])
+            n_options = len(item["options"])
+            said = rng.randrange(n_options) if rng.random() < error["class"] else right
+            results.append(_result(control, {"choices": [LETTERS[said]]}))
+        elif rest == "cause":
+            results.append(_result(control, {"choices": [rng.choice(sorted(control.choices))]}))
     return results

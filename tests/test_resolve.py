@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.resolve import event_label, source_label, standing, target_event, text_label
+from curation.annotators import standing
+from curation.resolve import event_label, source_label, target_event, text_label
 from curation.tasks import load_packs
 from curation.types import Clip, Draft, Event, Review
 

@@ -12,6 +12,7 @@ import pytest
 from curation import draft, labelstudio, resolve, review
 from curation.errors import DataError, UsageError
 from curation.recipe import Recipe, load_recipe
+from curation.shares import assign
 from curation.store import Workspace
 from curation.types import Assignment, Clip, Decision, Event, Json, Refusal, Review, Source
 
@@ -53,12 +54,12 @@ PERFECT = (
 def test_shares_are_disjoint_stable_and_as_large_as_asked() -> None:
     clips = [f"clip1_{i}" for i in range(4000)]
     shares = {"overlap": 0.2, "single": 0.8}
-    dealt = review.assign(clips, shares, 0, "text")
+    dealt = assign(clips, shares, 0, "text")
     assert set(dealt) == set(clips)
     assert Counter(dealt.values())["overlap"] == pytest.approx(800, abs=80)
-    assert review.assign(clips[:50], shares, 0, "text") == {c: dealt[c] for c in clips[:50]}
-    assert review.assign(clips, shares, 1, "text") != dealt
-    assert review.assign(clips, {"overlap": 2, "single": 8}, 0, "text") == dealt, "shares are weights"
+    assert assign(clips[:50], shares, 0, "text") == {c: dealt[c] for c in clips[:50]}
+    assert assign(clips, shares, 1, "text") != dealt
+    assert assign(clips, {"overlap": 2, "single": 8}, 0, "text") == dealt, "shares are weights"
 
 
 def test_simulated_raters_go_through_both_rounds(tmp_path: Path) -> None:
@@ -227,7 +228,7 @@ def test_test_groups_come_first_and_groups_stay_together(tmp_path: Path, monkeyp
     rows: list[Any] = [{"clip_id": clips[6], "split": "test"}, {"clip_id": clips[0], "split": "train"}]
     (release / "splits.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     monkeypatch.setattr("curation.release.latest", lambda *_: type("R", (), {"root": release}))
-    order = [group[a.clip_id] for a in review.prepare(ws, recipe, "triage").planned]
+    order = [group[a.clip_id] for a in review.prepare(ws, recipe, "triage").shares[0].planned]
     assert order[:2] == ["g3", "g3"]
     assert [g for i, g in enumerate(order) if i == 0 or order[i - 1] != g] == list(dict.fromkeys(order))
 
