@@ -16,7 +16,7 @@ import pytest
 from curation import tasks
 from curation.answers import read_annotations
 from curation.deal import deal
-from curation.forms import compose, expand, task_data
+from curation.forms import compose, controls, expand, task_data
 from curation.tasks import TaskPack
 from curation.template import Scope, render
 from curation.types import Clip, Draft, Json
@@ -149,26 +149,55 @@ def test_the_words_of_a_drive_are_those_of_the_ontology() -> None:
 
 
 # -- the form ----------------------------------------------------------------------------------------------------------
-def test_all_packs_go_into_one_form_and_every_draft_comes_back() -> None:
-    clip = Clip("source1_ab", "event", 0, 6, {}, blob="ab" * 32, frames=60, fps=10.0, width=64, height=48)
-    drafts = {p.name: Draft(clip.id, p.name, good(p.name)[0], {"of": p.name}, "template") for p in TEXT}
-    data, form = task_data("assignment1_x", clip, drafts, TEXT, "/media/x.mp4"), compose(TEXT)
-    result = [
-        {"from_name": n, "to_name": "video", "type": "choices", "value": {"choices": ["accept"]}}
-        for n in expand(form, data)
-        if "_verdict" in n
-    ]
+CLIP = Clip("source1_ab", "event", 0, 6, {}, blob="ab" * 32, frames=60, fps=10.0, width=64, height=48)
+DRAFTS = {p.name: Draft(CLIP.id, p.name, good(p.name)[0], {"of": p.name}, "template") for p in TEXT}
+
+
+def judged(packs: list[TaskPack], blind: bool) -> dict[str, list[Any]]:
+    """What comes back, by task, from a form of `packs` with every draft accepted and every question answered "A"."""
+    data, form = task_data("a_x", CLIP, DRAFTS, packs, "x.mp4", blind=blind), compose(packs, blind=blind)
+    picks = {"event_class": "collision", "event_ego_role": "unknown", "cot_cause": "none"}
+    result = []
+    for name, control in expand(form, data).items():
+        pick = picks.get(name) or ("accept" if "_verdict" in name else "A" if "_letter_" in name else None)
+        if pick and pick in control.choices:
+            result.append({"from_name": name, "type": "choices", "value": {"choices": [pick]}})
+        elif "_words_" in name:
+            result.append({"from_name": name, "type": "textarea", "value": {"text": ["Two."]}})
     annotation = {"id": 7, "completed_by": 5, "result": result, "was_cancelled": False, "lead_time": 9.5}
     exported = {"id": 3, "project": 2, "data": data, "annotations": [annotation]}
-    reviews, refused = read_annotations(exported, form, TEXT, clip, {d.id: d for d in drafts.values()}, round="text")
+    by_id = {d.id: d for d in DRAFTS.values()}
+    reviews, refused = read_annotations(exported, form, packs, CLIP, by_id, round="text")
     assert not refused
-    judged: defaultdict[str, list[Any]] = defaultdict(list)
+    found: defaultdict[str, list[Any]] = defaultdict(list)
     for review in reviews:
-        judged[review.task].append(review.value)
+        found[review.task].append(review.value)
+    return found
+
+
+def parts(pack: TaskPack) -> list[Any]:
+    value = DRAFTS[pack.name].value
+    return [i for _, i in tasks.items(pack, value)] or [value]
+
+
+def test_all_packs_go_into_one_form_and_every_draft_comes_back() -> None:
+    found = judged(TEXT, blind=False)
     for pack in TEXT:
-        value = drafts[pack.name].value
-        want = [i for _, i in tasks.items(pack, value)] or [value]
-        assert judged[pack.name] == (want if pack.spec["messages"] else []), pack.name
+        assert found[pack.name] == (parts(pack) if pack.spec["messages"] else []), pack.name
+
+
+def test_asked_blind_chains_wait_for_the_class_and_questions_come_without_answers() -> None:
+    packs = list(PACKS.values())
+    found = judged(packs, blind=True)
+    for name in ("llava_cot", "drivevlm", "think"):
+        assert found[name] == parts(PACKS[name])
+        assert any("event_class" in str(c.conditions) for c in controls(compose(packs, blind=True)) if name in c.name)
+    items = parts(PACKS["vqa_watched"])
+    first = [i["options"][0] if i["options"] else "Two." for i in items]
+    assert sorted(found["vqa_watched"], key=str) == sorted(
+        ({**i, "answer": a} for i, a in zip(items, first, strict=True)), key=str
+    )
+    assert not found["watched"] and not found["caption"]
 
 
 # -- fair questions from what was watched ------------------------------------------------------------------------------
