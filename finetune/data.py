@@ -39,15 +39,13 @@ class Example:
         return str(self.messages[-1]["content"])
 
 
-def examples(release: Release, tasks: Sequence[str] | Mapping[str, float], split: str) -> list[Example]:
-    """Every conversation of the tasks with a weight above 0, in the release's order.
+def examples(release: Release, tasks: Sequence[str], split: str) -> list[Example]:
+    """Every conversation of the tasks, in the release's order.
 
     Raises DataError for a task the release lacks, a conversation without an answer, or a split without any.
     """
     out = []
     for task in tasks:
-        if isinstance(tasks, Mapping) and not tasks[task] > 0:
-            continue
         for row in release.rows(task, split):
             for talk in row["messages"]:
                 turns = tuple({"role": t["role"], "content": t["content"]} for t in talk["messages"])

@@ -16,6 +16,7 @@ from finetune.vlm import ensure_torchvision, torch
 CHAT = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 VISION = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
 SPECIAL = CHAT + VISION
+PATCH = 14  # pixels
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n"
     "{% if m.content is string %}{{ m.content }}{% else %}{% for part in m.content %}"
@@ -35,7 +36,6 @@ def build(
     layers: int = 4,
     vision_hidden: int = 64,
     vision_layers: int = 2,
-    patch: int = 14,
     vocabulary: int = 1024,
 ) -> Path:
     """Write model, tokenizer and processor to `out` (safetensors, loads offline). Hidden sizes are multiples of 32."""
@@ -69,8 +69,8 @@ def build(
             "intermediate_size": 2 * vision_hidden,
             "num_heads": vision_hidden // 32,
             "out_hidden_size": hidden,
-            "patch_size": patch,
-            "window_size": 8 * patch,
+            "patch_size": PATCH,
+            "window_size": 8 * PATCH,
             "fullatt_block_indexes": [vision_layers - 1],
             "tokens_per_second": 2,
             "initializer_range": vision_hidden**-0.5,
@@ -85,7 +85,7 @@ def build(
         torch.manual_seed(seed)
         model = Qwen2_5_VLForConditionalGeneration(config)
     model.save_pretrained(out, safe_serialization=True)
-    _processor(tokenizer, patch).save_pretrained(out)
+    _processor(tokenizer).save_pretrained(out)
     return out
 
 
@@ -115,14 +115,14 @@ def _tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
     )
 
 
-def _processor(tokenizer: Any, patch: int) -> Any:
+def _processor(tokenizer: Any) -> Any:
     from transformers import Qwen2_5_VLProcessor, Qwen2VLImageProcessor, Qwen2VLVideoProcessor
 
-    unit = 2 * patch
+    unit = 2 * PATCH
     size = {"shortest_edge": 4 * unit * unit, "longest_edge": 256 * unit * unit}
     return Qwen2_5_VLProcessor(
-        image_processor=Qwen2VLImageProcessor(patch_size=patch, merge_size=2, size=size),
-        video_processor=Qwen2VLVideoProcessor(patch_size=patch, merge_size=2, size=size, cap_pixels_per_frame=False),
+        image_processor=Qwen2VLImageProcessor(patch_size=PATCH, merge_size=2, size=size),
+        video_processor=Qwen2VLVideoProcessor(patch_size=PATCH, merge_size=2, size=size, cap_pixels_per_frame=False),
         tokenizer=tokenizer,
         chat_template=TEMPLATE,
     )

@@ -14,11 +14,13 @@ import os
 import platform
 import shutil
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from curation.errors import DataError, UsageError
@@ -53,6 +55,7 @@ DEFAULTS: Json = {
     "device": "auto",
     "checkpoint_s": 60.0,
 }
+LIBRARIES = ("torch", "torchvision", "transformers", "peft", "av", "numpy")
 VISION = ("visual", "vision_tower", "vision_model")  # how families name what sees
 
 
@@ -80,7 +83,7 @@ def run(release: Release, config: Json, out: Path, progress: Progress | None = N
             return _report(said)
         log.unlink()  # what follows is not what it tells of
     out.mkdir(parents=True, exist_ok=True)
-    items = examples(release, config["tasks"], "train")
+    items = examples(release, [t for t, weight in config["tasks"].items() if weight > 0], "train")
     base = _base(config, items, out)
     model, processor = _model(base, config)
     trainer = _Trainer(model, _optimizer(model, config), config, key, out, processor.tokenizer.pad_token_id)
@@ -102,12 +105,9 @@ def checked(config: Json) -> Json:
     if unknown:
         raise UsageError(f"finetune: unknown key {unknown[0]!r}; known are {', '.join(DEFAULTS)}")
     full = {**DEFAULTS, **config}
-    if not isinstance(full["tasks"], dict):
-        full["tasks"] = dict.fromkeys(full["tasks"], 1.0)
     if not (full["max_steps"] or full["max_seconds"]):
-        raise UsageError(
-            "finetune: say how long to train: max_steps or max_seconds (of both, the first reached ends it)"
-        )
+        fix = "max_steps or max_seconds (of both, the first reached ends it)"
+        raise UsageError(f"finetune: say how long to train: {fix}")
     return full
 
 
@@ -293,43 +293,28 @@ def _checkpoints(out: Path) -> list[Path]:
 def _log(
     release: Release, config: Json, key: str, base: str, items: list[Example], model: Any, state: State, out: Path
 ) -> Json:
-    counts: dict[str, int] = {}
-    for e in items:
-        counts[f"{e.task}/{e.style}"] = counts.get(f"{e.task}/{e.style}", 0) + 1
     every = max(1, len(state.losses) // 200)
-    curve = [
-        [i + 1, round(sum(part) / len(part), 5)]
-        for i in range(0, len(state.losses), every)
-        if (part := state.losses[i : i + every])
-    ]
+    steps = range(0, len(state.losses), every)
     return {
         "key": key,
         "release": {"id": release.id, "version": release.version, "simulated": release.simulated},
         "config": config,
         "base": base,
-        "examples": dict(sorted(counts.items())),
+        "examples": dict(sorted(Counter(f"{e.task}/{e.style}" for e in items).items())),
         "clips": len({e.clip_id for e in items}),
         "steps": state.step,
         "seconds": round(state.seconds, 2),
-        "loss": curve,
-        "parameters": {
-            "all": sum(p.numel() for p in model.parameters()),
-            "trained": sum(p.numel() for _, p in _trained(model)),
-        },
+        "loss": [[i + 1, round(fmean(state.losses[i : i + every]), 5)] for i in steps],
+        "parameters": {"all": model.num_parameters(), "trained": model.num_parameters(only_trainable=True)},
         "weights": {p.name: sha256_file(p) for p in sorted((out / "model").glob("*.safetensors"))},
         "device": str(next(model.parameters()).device),
-        "versions": {
-            "python": platform.python_version(),
-            **{n: version(n) for n in ("torch", "torchvision", "transformers", "peft", "av", "numpy")},
-        },
+        "versions": {"python": platform.python_version()} | {n: version(n) for n in LIBRARIES},
     }
 
 
 def _report(said: Json) -> Report:
     last = said["loss"][-1][1] if said["loss"] else None
     trained, everything = said["parameters"]["trained"], said["parameters"]["all"]
-    note = (
-        f"{trained:,} of {everything:,} parameters, {said['steps']} steps in {said['seconds']:.0f} s, last loss {last}"
-    )
+    note = f"{trained:,} of {everything:,} parameters, {said['steps']} steps in {said['seconds']:.0f} s"
     counts = {"clips": said["clips"], "conversations": sum(said["examples"].values()), "steps": said["steps"]}
-    return Report("finetune", counts, [note], said)
+    return Report("finetune", counts, [f"{note}, last loss {last}"], said)

@@ -77,8 +77,10 @@ def load(
 
     logging.disable_progress_bar()  # ours tells what matters
 
-    where = pick_device(device)
-    weights = {"dtype": getattr(torch, dtype) if dtype != "auto" else _usual(where), "use_safetensors": True}
+    accelerator = torch.accelerator.current_accelerator(check_available=True) if device == "auto" else device
+    where = torch.device(accelerator or "cpu")
+    usual = "float32" if where.type == "cpu" else "bfloat16"
+    weights = {"dtype": getattr(torch, usual if dtype == "auto" else dtype), "use_safetensors": True}
     adapter = Path(model) / "adapter_config.json"
     base: str | Path = model
     if adapter.is_file():
@@ -94,17 +96,6 @@ def load(
 
         net = PeftModel.from_pretrained(net, str(model), use_safetensors=True)
     return attend_at_once(mend_positions(net.to(where))).eval(), processor
-
-
-def _usual(device: Any) -> Any:
-    return torch.float32 if device.type == "cpu" else torch.bfloat16
-
-
-def pick_device(device: str) -> Any:
-    """The torch device that `device` ("auto", "cpu", "cuda", …) means here."""
-    if device != "auto":
-        return torch.device(device)
-    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
 
 
 # --- positions ---
@@ -286,19 +277,16 @@ class Encoder:
         return out
 
 
-def collate(rows: Sequence[Tensors], pad_id: int, *, left: bool = False) -> Tensors:
-    """One batch: token tensors padded (right, or left to generate), media tensors joined along their first axis."""
+def collate(rows: Sequence[Tensors], pad_id: int) -> Tensors:
+    """One batch: token tensors padded at their end, media tensors joined along their first axis."""
     fill = {"input_ids": pad_id, "labels": -100}
     out: Tensors = {}
     for name in rows[0]:
         values = [row[name] for row in rows]
         if name in SEQUENCE or name == "labels":
             longest = max(v.shape[1] for v in values)
-            gaps = [longest - v.shape[1] for v in values]
-            sides = [(gap, 0) if left else (0, gap) for gap in gaps]
-            values = [
-                torch.nn.functional.pad(v, side, value=fill.get(name, 0)) for v, side in zip(values, sides, strict=True)
-            ]
+            pad = torch.nn.functional.pad
+            values = [pad(v, (0, longest - v.shape[1]), value=fill.get(name, 0)) for v in values]
         out[name] = torch.cat(values)
     return out
 
