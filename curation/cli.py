@@ -135,7 +135,6 @@ def _stage(name: str, path: Path, limit: int | None, as_json: bool, fail_on: str
 HELP = {
     "ingest": "Read the sources: probe, hash, refuse what is broken.",
     "clip": "Cut clips around the events, and background clips to match.",
-    "draft": "Write the texts of every clip whose event is resolved.",
     "validate": "Check the drafts: schema, rules, and the text-prior probe.",
     "resolve": "Turn reviews into labels.",
     "publish": "Write the next local release.",
@@ -164,6 +163,31 @@ for _name, _text in HELP.items():
 
 @main.command()
 @RECIPE
+@click.option(
+    "--dry-run", is_flag=True, help="Send nothing: show the first prompts and frames, and what it would cost."
+)
+@LIMIT
+@JSON
+def draft(recipe: Path, dry_run: bool, limit: int | None, as_json: bool) -> None:
+    """Write the texts of every clip whose event is resolved, by template or by model."""
+    loaded, ws = _open(recipe)
+    if dry_run or not as_json:
+        _forecast(loaded, ws, limit, as_json, dry_run)
+    if not dry_run:
+        _stage("draft", recipe, limit, as_json)
+
+
+def _forecast(recipe: Any, ws: Any, limit: int | None, as_json: bool, show_prompts: bool = False) -> None:
+    """What models would be asked, if any are named."""
+    from curation.forecast import forecast
+
+    if recipe["draft"]["models"] or show_prompts:
+        folder = ws.root / "views" / "dry-run" if show_prompts else None
+        _show(forecast(ws, recipe, limit=limit, shown=folder), as_json)
+
+
+@main.command()
+@RECIPE
 @click.option("--until", metavar="STEP", help="Stop after this step.")
 @LIMIT
 @JSON
@@ -184,6 +208,8 @@ def run_recipe(recipe: Any, until: str | None = None, limit: int | None = None, 
     names = plan(recipe, until)
     ws = open_workspace(recipe)
     for name in names:
+        if name == "draft" and not as_json:
+            _forecast(recipe, ws, None, as_json)
         with _progress() as progress:
             first = limit if name in ("ingest", "clip") else None
             report = perform(name, ws, recipe, limit=first, progress=progress)
@@ -260,7 +286,7 @@ def verify(recipe: Path | None, release: Path | None, as_json: bool) -> None:
 
 @main.group()
 def review() -> None:
-    """People's part: serve, push, pull and status of the review projects in Label Studio."""
+    """People's part: the review projects in Label Studio, and how the raters do."""
 
 
 @review.command()
@@ -292,9 +318,39 @@ def _add_exchange(what: str, text: str) -> None:
         _show(report, as_json)
 
 
-_add_exchange("push", "Send what is ready and not yet sent.")
+_add_exchange("push", "Send what is ready and not yet sent, conflicts to adjudication too.")
 _add_exchange("pull", "Fetch what the raters said; fetching twice adds nothing.")
 _add_exchange("status", "Both rounds as they stand in the workspace; asks no server.")
+
+
+@review.command()
+@RECIPE
+@click.option("--out", type=PATH, help="Write the page for people here (HTML).")
+@JSON
+def annotators(recipe: Path, out: Path | None, as_json: bool) -> None:
+    """How the raters do, by the clips that were dealt by chance: agreement, gold, edits, time."""
+    from curation.annotators import annotators as look
+    from curation.annotators import page, render
+
+    loaded, ws = _open(recipe)
+    rows = look(ws)
+    if out is not None:
+        out.write_text(page(rows, loaded.name), encoding="utf-8")
+    click.echo(json.dumps(rows, ensure_ascii=False) if as_json else render(rows))
+
+
+@review.command()
+@RECIPE
+@click.argument("clips", nargs=-1)
+@click.option("--reason", required=True)
+@click.option("--who", required=True, help="Who decides.")
+@LIMIT
+def gold(recipe: Path, clips: tuple[str, ...], reason: str, who: str, limit: int | None) -> None:
+    """Make adjudicated CLIPS gold (without any named: all, or N by chance): raters are measured on them."""
+    from curation.review import make_gold
+
+    loaded, ws = _open(recipe)
+    click.echo(f"gold: {make_gold(ws, loaded, clips, reason, who, limit)} clips more; `review push` sends them out")
 
 
 def _decide(kind: str, text: str) -> None:
@@ -343,8 +399,8 @@ def agree(
     from curation.agreement import agree_table, render_agreement
 
     assert table is not None
-    named = dict(one.split("=", 1) for one in levels if "=" in one)
-    result = agree_table(table, level=named or next(iter(levels), None), seed=seed, replicates=replicates)
+    named = {name: level for name, _, level in (one.rpartition("=") for one in levels)}  # "": of all others
+    result = agree_table(table, level=named, seed=seed, replicates=replicates)
     click.echo(json.dumps(result, ensure_ascii=False) if as_json else render_agreement(result))
 
 

@@ -1,39 +1,32 @@
-"""Drafting: the words, written from the resolved event and the metadata. Makes Draft facts.
+"""Drafting: the words, written from the resolved event, the metadata and the frames. Makes Draft facts.
 
-A draft's value is a pure function of its spec and parents, and its id does not depend on the value, so what is already
-written is skipped by id and a killed run goes on where it stopped. Tasks that deal questions over a set of clips first
-freeze the deal as a draft without a clip (a plan), which the clips' drafts name as parent; clips that come later get
-a later plan and change no earlier draft.
+The author is a template or a model, task by task. A draft's id is that of its spec and parents, not of its value, so
+what is already written is skipped by id and a killed run goes on where it stopped. Tasks that deal questions over a set
+of clips first freeze the deal as a draft without a clip (a plan), which the clips' drafts name as parent; clips that
+come later get a later plan and change no earlier draft.
 """
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from curation.authors import Desk, Subject, Todo, load_authors, model_draft, refused
 from curation.deal import deal
-from curation.errors import UsageError
 from curation.ids import make_id
+from curation.models.endpoint import Model
 from curation.recipe import Recipe
-from curation.store import Workspace, Writer, current_clips, current_sources, now
+from curation.store import Workspace, current_clips, current_sources, decisions, now
 from curation.tasks import TaskPack, canonical, errors, load_packs, phrase, words
 from curation.template import Loose, Scope, render
-from curation.types import PUBLISHED_BASES, Clip, Draft, Json, Label, Progress, Refusal, Report
+from curation.types import PUBLISHED_BASES, Draft, Json, Label, Progress, Refusal, Report
 
 PLAN_CLIPS = 1000  # clips dealt questions together; a plan is one line of drafts.jsonl
 ROLES = ("event", "background")  # of the clips a template writes about, unless it says otherwise
 QUARTERS = ("first", "second", "third", "last")
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A clip to write about: its resolved event (None in a pre_event clip) and its source's attributes."""
-
-    clip: Clip
-    event: Json | None
-    attributes: Json
 
 
 def subjects(ws: Workspace, labels: Iterable[Label]) -> list[Subject]:
@@ -44,7 +37,8 @@ def subjects(ws: Workspace, labels: Iterable[Label]) -> list[Subject]:
     for clip in current_clips(ws).values():
         early = clip.role == "pre_event"
         if (clip.parent_id if early else clip.id) in events:
-            found.append(Subject(clip, None if early else events[clip.id], sources[clip.source_id].attributes))
+            source = sources[clip.source_id]
+            found.append(Subject(clip, None if early else events[clip.id], source.attributes, source))
     return sorted(found, key=lambda s: s.clip.id)
 
 
@@ -109,99 +103,127 @@ class Job:
     """Everything a draft run works on."""
 
     packs: dict[str, TaskPack]  # without event, parents first
+    authors: dict[str, Model | None]  # by task; None is the template
     subjects: list[Subject]
     seen: dict[tuple[str, str], tuple[Json, str]]  # by clip id and ontology: the context and its hash
     seed: int
     per_clip: int
+    per_family: int | None
 
     def context(self, pack: TaskPack, clip_id: str) -> Json:
         return self.seen[clip_id, pack.spec["ontology"]][0]
 
-    def inputs(self, pack: TaskPack, clip_id: str) -> str:
-        return self.seen[clip_id, pack.spec["ontology"]][1]
+    def inputs(self, pack: TaskPack, clip_id: str, above: Iterable[str]) -> str:
+        """The hash of what a clip's questions are dealt from: its context, and its parents if they are asked."""
+        seen = self.seen[clip_id, pack.spec["ontology"]][1]
+        return make_id("inputs", [seen, *above]) if pack.asks_parents else seen
 
     def wants(self, pack: TaskPack, subject: Subject) -> bool:
-        return subject.clip.role in (pack.template or {}).get("roles", ROLES)
+        """Templates say which clips they write about; models write only where the class is resolved."""
+        roles = (pack.template or {}).get("roles", ROLES)
+        return subject.clip.role in (ROLES if self.authors[pack.name] else roles)
 
-    def spec(self, pack: TaskPack, subject: Subject) -> Json:
+    def template_spec(self, pack: TaskPack, subject: Subject) -> Json:
         """What the draft depends on beside its parents: another event, attribute or template is another draft."""
         return {
             "author": "template",
             "template": pack.template_id,
             "seed": self.seed,
             "event": make_id("event", subject.event),
-            "inputs": self.inputs(pack, subject.clip.id),
+            "inputs": self.seen[subject.clip.id, pack.spec["ontology"]][1],
         }
 
     def plan_spec(self, pack: TaskPack) -> Json:
-        return {"author": "template", "template": pack.template_id, "seed": self.seed, "per_clip": self.per_clip}
+        spec = {"author": "template", "template": pack.template_id, "seed": self.seed, "per_clip": self.per_clip}
+        return spec | ({"per_family": self.per_family} if self.per_family else {})
+
+
+Chain = dict[str, Draft]  # a clip's drafts so far, by task; those yet to be written have no value
+Plans = dict[tuple[str, str], Draft]  # by clip id and task
 
 
 def _job(ws: Workspace, recipe: Recipe, labels: Iterable[Label]) -> Job:
-    author = recipe["draft"]["author"]
     packs = load_packs(["event", *recipe["tasks"]], recipe.base)
     event_fields = list(packs.pop("event").schema["properties"])
-    for pack in packs.values():
-        if author == "template" and pack.template is None:
-            raise UsageError(f"{pack.path}: no template.json, so the template author cannot write '{pack.name}'")
+    authors = load_authors(recipe, packs)
     found = subjects(ws, labels)
     seen = {}
     for ontology, pack in {pack.spec["ontology"]: pack for pack in packs.values()}.items():
         for subject in found:
             one = context(pack, subject, event_fields)
             seen[subject.clip.id, ontology] = (one, make_id("inputs", one))
-    return Job(packs, found, seen, recipe.seed, recipe["draft"]["vqa_per_clip"])
+    given = recipe["draft"]
+    return Job(packs, authors, found, seen, recipe.seed, given["vqa_per_clip"], given["vqa_per_family"])
 
 
-def _plans(job: Job, drafts: Iterable[Draft]) -> dict[tuple[str, str], Draft]:
-    """The plan that covers a clip as it is now, by clip id and task: the first one with the clip's present inputs."""
-    found: dict[tuple[str, str], Draft] = {}
-    clips = {subject.clip.id for subject in job.subjects}
+def _parents(pack: TaskPack) -> list[str]:
+    return [p for p in pack.spec["parents"] if p != "event"]
+
+
+def _above(pack: TaskPack, chain: Chain) -> list[str]:
+    return [chain[p].id for p in _parents(pack) if p in chain]
+
+
+def _plans(job: Job, pack: TaskPack, drafts: Iterable[Draft], chains: dict[str, Chain]) -> Plans:
+    """The plan that covers a clip as it is now: the first one with the clip's present inputs."""
+    found: Plans = {}
+    if not pack.dealt:
+        return found
+    spec = job.plan_spec(pack)
     for draft in drafts:
-        pack = job.packs.get(draft.task)
-        if draft.clip_id or pack is None or {k: draft.spec.get(k) for k in job.plan_spec(pack)} != job.plan_spec(pack):
+        if draft.clip_id or draft.task != pack.name or {k: draft.spec.get(k) for k in spec} != spec:
             continue
         for clip, inputs in draft.value["inputs"].items():
-            if clip in clips and job.inputs(pack, clip) == inputs:
-                found.setdefault((clip, draft.task), draft)
+            if clip in chains and job.inputs(pack, clip, _above(pack, chains[clip])) == inputs:
+                found.setdefault((clip, pack.name), draft)
     return found
 
 
-def _new_plans(job: Job, pack: TaskPack, plans: dict[tuple[str, str], Draft]) -> Iterator[Draft]:
-    """Plans for the clips that no plan covers."""
+def _new_plans(job: Job, pack: TaskPack, plans: Plans, chains: dict[str, Chain], values: Json) -> Iterator[Draft]:
+    """Plans for the clips that no plan covers. `values` are the parents', by draft id."""
     open_clips = [s.clip.id for s in job.subjects if job.wants(pack, s) and (s.clip.id, pack.name) not in plans]
+    if pack.asks_parents:
+        open_clips = [
+            c for c in open_clips if all(p in chains[c] and chains[c][p].id in values for p in _parents(pack))
+        ]
     for first in range(0, len(open_clips), PLAN_CLIPS):
         contexts = {clip: job.context(pack, clip) for clip in open_clips[first : first + PLAN_CLIPS]}
-        dealt = deal(pack, contexts, seed=job.seed, per_clip=job.per_clip)
-        inputs = {clip: job.inputs(pack, clip) for clip in contexts}
+        if pack.asks_parents:
+            told = {clip: {p: values[chains[clip][p].id] for p in _parents(pack)} for clip in contexts}
+            contexts = {clip: {**seen, "parents": told[clip]} for clip, seen in contexts.items()}
+        dealt = deal(pack, contexts, seed=job.seed, per_clip=job.per_clip, per_family=job.per_family)
+        inputs = {clip: job.inputs(pack, clip, _above(pack, chains[clip])) for clip in contexts}
         spec = {**job.plan_spec(pack), "inputs": make_id("inputs", inputs)}
         value = {"plan": dealt, "inputs": inputs}
         yield Draft("", pack.name, value, spec, "template", schema_id=pack.schema_id, written_at=now())
 
 
-def _expected(job: Job, plans: dict[tuple[str, str], Draft], subject: Subject) -> Iterator[tuple[TaskPack, Draft]]:
-    """The drafts a clip should have, parents first, without their values (their ids do not need them)."""
-    ids: dict[str, str] = {}
-    for pack in job.packs.values():
-        plan = plans.get((subject.clip.id, pack.name))
-        parents = [p for p in pack.spec["parents"] if p != "event"]
-        dealt = "questions" in (pack.template or {})
-        if not job.wants(pack, subject) or any(p not in ids for p in parents) or (dealt and plan is None):
-            continue
-        above = tuple(ids[p] for p in parents) + ((plan.id,) if plan and dealt else ())
-        spec = job.spec(pack, subject)
-        draft = Draft(subject.clip.id, pack.name, None, spec, "template", above, schema_id=pack.schema_id)
-        ids[pack.name] = draft.id
-        yield pack, draft
+def _expected(job: Job, pack: TaskPack, subject: Subject, plans: Plans, chain: Chain) -> Draft | None:
+    """The draft a clip should have of a task, without its value (the id does not need it); None if it has none."""
+    plan = plans.get((subject.clip.id, pack.name))
+    if not job.wants(pack, subject) or any(p not in chain for p in _parents(pack)) or (pack.dealt and plan is None):
+        return None
+    model = job.authors[pack.name]
+    if model is not None:
+        return model_draft(pack, model, subject, [chain[p] for p in _parents(pack)])
+    above = (*_above(pack, chain), *((plan.id,) if plan else ()))
+    spec = job.template_spec(pack, subject)
+    return Draft(subject.clip.id, pack.name, None, spec, "template", above, schema_id=pack.schema_id)
 
 
 def current_drafts(ws: Workspace, recipe: Recipe, labels: Iterable[Label]) -> dict[tuple[str, str], Draft]:
     """By clip id and task, the drafts that fit the recipe and the events as resolved now; older ones are left aside."""
     job = _job(ws, recipe, labels)
     written = {draft.id: draft for draft in ws.read(Draft)}
-    plans = _plans(job, written.values())
-    expected = (draft for subject in job.subjects for _, draft in _expected(job, plans, subject))
-    return {(d.clip_id, d.task): written[d.id] for d in expected if d.id in written}
+    mended = mended_drafts(written.values())
+    chains: dict[str, Chain] = {subject.clip.id: {} for subject in job.subjects}
+    for pack in job.packs.values():
+        plans = _plans(job, pack, written.values(), chains)
+        for subject in job.subjects:
+            if draft := _expected(job, pack, subject, plans, chains[subject.clip.id]):
+                chains[subject.clip.id][pack.name] = mended.get(draft.id, draft)
+    found = (draft for chain in chains.values() for draft in chain.values())
+    return {(d.clip_id, d.task): written[d.id] for d in found if d.id in written}
 
 
 def write(pack: TaskPack, seen: Json, seed: int, clip_id: str, values: Json, dealt: list[Json]) -> Any:
@@ -213,61 +235,145 @@ def write(pack: TaskPack, seen: Json, seed: int, clip_id: str, values: Json, dea
 
 
 def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Progress | None = None) -> Report:
-    """Write what is missing for every clip with a resolved event, `limit` clips at most.
+    """Write what is missing for every clip with a resolved event, `limit` clips at most, task by task.
 
-    Counts clips, drafts written and known, plans, refused. Raises UsageError for a broken task pack.
+    Counts clips, drafts written and known, plans, refused, and left: what an endpoint did not answer, or the budget
+    forbade; the same command asks for it again. Raises UsageError for a broken task pack or model, DataError for an
+    endpoint that turns everything away.
     """
+    with ws.writer(Draft) as out, Desk(ws, recipe) as desk:
+        report, refusals = draft_all(ws, recipe, desk, out.add, limit, progress)
+        ws.refuse(refusals)
+        report.notes += desk.notes()
+        report.data |= desk.data()
+        report.ok, report.gate = not desk.failed, desk.gate
+    return report
+
+
+@dataclass
+class State:
+    """Where a draft run stands."""
+
+    job: Job
+    desk: Any  # Desk, or a forecast's, which asks nobody
+    add: Callable[[Draft], bool]
+    written: dict[str, Draft]  # when it began
+    values: Json  # by draft id; grows
+    chains: dict[str, Chain]
+    faulty: dict[str, list[str]]  # what validate holds against drafts that are to be mended
+    counts: Counter[str]
+    refusals: list[Refusal]
+
+
+def draft_all(
+    ws: Workspace, recipe: Recipe, desk: Any, add: Callable[[Draft], bool], limit: int | None, progress: Progress | None
+) -> tuple[Report, list[Refusal]]:
+    """Go through the tasks, parents first. `desk` has models write, `add` keeps a draft."""
     job = _job(ws, recipe, ws.labels())
     written = {draft.id: draft for draft in ws.read(Draft)}
-    plans = _plans(job, written.values())
-    counts: Counter[str] = Counter(clips=len(job.subjects[:limit]))
-    refusals: list[Refusal] = []
-    with ws.writer(Draft) as out:
-        for pack in job.packs.values():
-            if "questions" in (pack.template or {}):
-                new = list(_new_plans(job, pack, plans))
-                counts["plans"] += sum(out.add(p) for p in new)
-                plans |= _plans(job, new)
-        for done, subject in enumerate(job.subjects[:limit]):
-            _write_clip(job, subject, plans, written, out, refusals, counts)
-            if progress:
-                progress("drafts", done + 1, counts["clips"])
-    ws.refuse(refusals)
-    return Report("draft", dict(counts), _unknown_words(job), {"refused": [r.detail for r in refusals]})
+    values = {draft.id: draft.value for draft in written.values()}
+    chains: dict[str, Chain] = {subject.clip.id: {} for subject in job.subjects}
+    counts = Counter(clips=len(job.subjects[:limit]))
+    state = State(job, desk, add, written, values, chains, _faulty(ws, recipe), counts, [])
+    for pack in job.packs.values():
+        _draft_task(state, pack, job.subjects[:limit], progress)
+    counts.update(+Counter(refused=len(state.refusals), left=len(desk.left)))
+    said = {"refused": [r.detail for r in state.refusals]}
+    return Report("draft", dict(counts), _unknown_words(job), said), state.refusals
 
 
-def _write_clip(
-    job: Job,
-    subject: Subject,
-    plans: dict[tuple[str, str], Draft],
-    written: dict[str, Draft],
-    out: Writer[Draft],
-    refusals: list[Refusal],
-    counts: Counter[str],
-) -> None:
-    """Write a clip's missing drafts; what cannot be written is refused with its reason, and so is what builds on it."""
-    values: Json = {}
-    for pack, draft in _expected(job, plans, subject):
-        if draft.id in written:
-            values[pack.name] = written[draft.id].value
-            counts["known"] += 1
-            continue
-        plan = plans.get((subject.clip.id, pack.name))
-        dealt = plan.value["plan"][subject.clip.id] if plan else []
-        missing = [p for p in pack.spec["parents"] if p not in values and p != "event"]
-        value = None
-        if not missing:
-            value = write(pack, job.context(pack, subject.clip.id), job.seed, subject.clip.id, values, dealt)
-        wrong = [f"{e.pointer}: {e.message}" for e in errors(pack, value)] if not missing else [f"no {missing[0]}"]
-        if wrong:
-            why = "parent_missing" if missing else "schema"
-            detail = f"{subject.clip.id}: {pack.name} by template: {wrong[0]:.200}"
-            refusals.append(Refusal("draft", f"{subject.clip.id}/{pack.name}", why, detail, now()))
-            counts["refused"] += 1
-            continue
-        values[pack.name] = value
-        out.add(replace(draft, value=value, written_at=now()))
-        counts["written"] += 1
+def _draft_task(state: State, pack: TaskPack, subjects: list[Subject], progress: Progress | None) -> None:
+    """Plan what is dealt, find what is due, and have its author write it."""
+    job, model, done = state.job, state.job.authors[pack.name], 0
+    plans = _plans(job, pack, state.written.values(), state.chains)
+    if pack.dealt and not (pack.asks_parents and state.desk.left):
+        new = list(_new_plans(job, pack, plans, state.chains, state.values))
+        state.counts["plans"] += sum(state.add(plan) for plan in new)
+        state.values |= {plan.id: plan.value for plan in new}
+        plans |= _plans(job, pack, new, state.chains)
+    todo: list[Todo] = []
+
+    def keep(one: Draft | Refusal) -> None:
+        nonlocal done
+        done += 1
+        if isinstance(one, Refusal):
+            state.refusals.append(one)
+        elif state.add(one):
+            state.values[one.id] = one.value
+            state.chains[one.clip_id][one.task] = one
+            state.counts["written"] += 1
+        if progress:
+            progress(pack.name, done, len(todo))
+
+    mended = mended_drafts(state.written.values())
+    for subject in subjects:
+        chain = state.chains[subject.clip.id]
+        if expected := _expected(job, pack, subject, plans, chain):
+            chain[pack.name] = draft = mended.get(expected.id, expected)
+            if one := _due(state, pack, subject, draft):
+                todo.append(one)
+            else:
+                state.counts["known"] += 1
+    ready = [one for one in todo if _parents_there(state, pack, one, keep)]
+    if model is not None and ready:
+        state.desk.write(pack, model, ready, keep)
+    elif model is None:
+        for one in ready:
+            keep(_by_template(job, pack, one, plans))
+
+
+def _due(state: State, pack: TaskPack, subject: Subject, draft: Draft) -> Todo | None:
+    """What is to be written: a draft that is not there, or a mended one, once, in place of one with errors."""
+    earlier = ""
+    if draft.id in state.values:
+        if draft.id not in state.faulty or "mends" in draft.spec or state.job.authors[pack.name] is None:
+            return None
+        earlier = json.dumps(state.values[draft.id], ensure_ascii=False)
+        spec = {**draft.spec, "mends": draft.id, "findings": state.faulty[draft.id]}
+        draft = replace(draft, id="", value=None, spec=spec)
+    chain = state.chains[subject.clip.id]
+    above = {p: chain[p].id for p in _parents(pack)}
+    parents = {p: state.values[i] for p, i in above.items() if i in draft.parents and i in state.values}
+    return Todo(subject, draft, parents, earlier)
+
+
+def _parents_there(state: State, pack: TaskPack, one: Todo, keep: Callable[[Draft | Refusal], None]) -> bool:
+    """Are its parents written? What waits for an endpoint waits with it; what never comes is refused."""
+    missing = [p for p in one.draft.parents if p not in state.values]
+    if any(p in state.desk.left for p in missing):
+        state.desk.left.add(one.draft.id)
+        return not state.desk.waits
+    if missing:
+        chain = state.chains[one.draft.clip_id]
+        names = [p for p in _parents(pack) if chain[p].id in missing]
+        keep(refused(one, "parent_missing", f"no {names[0] if names else 'plan'}"))
+    return not missing
+
+
+def _by_template(job: Job, pack: TaskPack, one: Todo, plans: Plans) -> Draft | Refusal:
+    clip_id = one.draft.clip_id
+    plan = plans.get((clip_id, pack.name))
+    dealt = plan.value["plan"][clip_id] if plan else []
+    value = write(pack, job.context(pack, clip_id), job.seed, clip_id, one.parents, dealt)
+    if wrong := errors(pack, value):
+        return refused(one, "schema", f"by template: {wrong[0].pointer}: {wrong[0].message:.200}")
+    return replace(one.draft, value=value, written_at=now())
+
+
+def mended_drafts(drafts: Iterable[Draft]) -> dict[str, Draft]:
+    """Drafts that were written in place of one with errors, by the id of that one."""
+    return {d.spec["mends"]: d for d in drafts if "mends" in d.spec}
+
+
+def _faulty(ws: Workspace, recipe: Recipe) -> dict[str, list[str]]:
+    """The errors that validate last found, by draft, if the recipe wants them mended."""
+    found: dict[str, list[str]] = {}
+    if recipe["validate"]["flagged"] == "redraft":
+        dismissed = decisions(ws, "dismiss")
+        for row in ws.read_view("issues"):
+            if row["severity"] == "error" and row["id"] not in dismissed:
+                found.setdefault(row["record_id"], []).append(f"{row['pointer']}: {row['message']}")
+    return found
 
 
 def _unknown_words(job: Job) -> list[str]:

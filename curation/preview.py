@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,13 @@ def stamp(image: media.Image, text: str) -> media.Image:
     return np.asarray(picture)
 
 
-def contact_sheet(path: Path, out_png: Path, n: int = 12, columns: int = 4, height: int = 180) -> None:
-    """A PNG of `n` frames with their times, row by row. Raises MediaError."""
+def contact_sheet(
+    path: Path, out_png: Path, n: int = 12, columns: int = 4, height: int = 180, times: Sequence[float] | None = None
+) -> None:
+    """A PNG of `n` frames, or of those at `times` (ascending, s), with their times, row by row. Raises MediaError."""
     from moviepy import ImageClip, clips_array
 
-    frames, times = media.sample_frames(path, n=n, max_height=height)
+    frames, times = media.sample_frames(path, n=n, times=times, max_height=height)
     cells = [stamp(f, f"{t:.2f} s") for f, t in zip(frames, times, strict=True)]
     cells += [np.zeros_like(cells[0])] * (-n % columns)
     clips = [ImageClip(c, duration=1) for c in cells]

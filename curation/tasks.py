@@ -62,6 +62,16 @@ class TaskPack:
     def prompt_id(self) -> str:
         return make_id("prompt", self.prompt)
 
+    @property
+    def dealt(self) -> bool:
+        """Are its questions dealt over a set of clips?"""
+        return "questions" in (self.template or {})
+
+    @cached_property
+    def asks_parents(self) -> bool:
+        """Do the dealt questions take their answers from a parent's value?"""
+        return self.dealt and "parents." in json.dumps((self.template or {})["questions"])
+
     @cached_property
     def template_id(self) -> str:
         return make_id("template", self.template)
@@ -346,10 +356,11 @@ def _feature(node: Json, where: str) -> Any:
     raise UsageError(f"{where}: no column type for {kinds or node}; give it one type, or one type and null")
 
 
-def response_format(pack: TaskPack) -> Json:
-    """The request field for OpenAI's strict structured output; conditions it cannot carry are left to `errors`.
+def shape(pack: TaskPack, without: str | None = None) -> Json:
+    """The schema in the subset that OpenAI's strict structured output takes, `without` one top-level property.
 
-    See https://platform.openai.com/docs/guides/structured-outputs#supported-schemas.
+    Conditions it cannot carry are left to `errors`. See
+    https://platform.openai.com/docs/guides/structured-outputs#supported-schemas.
     """
 
     def strict(node: Any) -> Any:
@@ -359,7 +370,16 @@ def response_format(pack: TaskPack) -> Json:
             return node
         return {k: strict(v) for k, v in node.items() if k not in NOT_IN_STRICT and not k.startswith("x-")}
 
-    return {"type": "json_schema", "json_schema": {"name": pack.name, "strict": True, "schema": strict(pack.schema)}}
+    schema: Json = strict(pack.schema)
+    if without is not None:
+        schema["properties"] = {k: v for k, v in schema["properties"].items() if k != without}
+        schema["required"] = [k for k in schema["required"] if k != without]
+    return schema
+
+
+def response_format(pack: TaskPack) -> Json:
+    """The request field that makes an OpenAI-compatible endpoint keep to the pack's `shape`."""
+    return {"type": "json_schema", "json_schema": {"name": pack.name, "strict": True, "schema": shape(pack)}}
 
 
 def items(pack: TaskPack, value: Any) -> list[tuple[str, Json]]:

@@ -1,0 +1,140 @@
+"""What a model is asked for one draft, and what is made of its reply: one question, at most one repair turn.
+
+No input or output here: `converse` yields questions and is sent answers, so live requests and batches share it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from curation.check_form import foreign
+from curation.errors import DataError
+from curation.models import endpoint
+from curation.models.answers import Answer, Question
+from curation.models.endpoint import Model
+from curation.models.reply import Reply, read
+from curation.tasks import TaskPack, errors, parse_json, shape
+from curation.types import Clip, Json
+
+SLOT = re.compile(r"\{\{(\w+)\}\}")
+NOT_TOLD = "(not told)"
+REPAIRABLE = ("ok", "empty", "truncated")  # what asking once more may mend
+
+
+@dataclass(frozen=True)
+class Told:
+    """What an author is told of a clip beside its frames: null event or attributes are withheld."""
+
+    event: Json | None
+    metadata: Json
+    parents: Json  # by task
+    findings: tuple[str, ...] = ()  # of validate, on `earlier`
+    earlier: str = ""  # the reply that is to be mended
+
+
+class Outcome(NamedTuple):
+    """A value with the answers it cost; or the reason there is none, in a word and in a line."""
+
+    value: Any
+    answers: tuple[Answer, ...]
+    reason: str = ""
+    detail: str = ""
+
+
+def prompt(pack: TaskPack, told: Told, duration_s: float, schema: Json) -> str:
+    """The pack's prompt filled in, in one pass: what is filled in is never looked at again."""
+
+    def data(value: Any) -> str:
+        return json.dumps(value, ensure_ascii=False) if value else NOT_TOLD
+
+    slots = {
+        "schema": json.dumps(schema, ensure_ascii=False),
+        "event": data(told.event),
+        "metadata": data(told.metadata),
+        "parents": data(told.parents),
+        "duration_s": f"{duration_s:.2f}".rstrip("0").rstrip("."),
+    }
+    return SLOT.sub(lambda m: slots.get(m[1], m[0]), pack.prompt)
+
+
+def wanted(pack: TaskPack, model: Model) -> Json:
+    """The schema of what the model is to write: all of the value but what its own reasoning fills."""
+    apart = pack.spec.get("reasoning")
+    return shape(pack, without=apart.removeprefix("/") if apart and model.reasoning else None)
+
+
+def first_question(pack: TaskPack, model: Model, clip: Clip, told: Told) -> Question:
+    """The question for one draft of one clip. Nothing in it names the source."""
+    schema = wanted(pack, model)
+    text = prompt(pack, told, clip.duration_s, schema)
+    turn, beside = endpoint.user_message(model, text, clip.blob, clip.frames, clip.fps)
+    messages = [turn]
+    if told.findings:
+        messages += _again(told.earlier, told.findings)
+    body = endpoint.body(model, messages, pack.name, schema) | beside
+    return Question(model.base_url, body, model.sample, pack.name, pack.prompt_id)
+
+
+def _again(said: str, faults: tuple[str, ...] | list[str]) -> list[Json]:
+    listed = "\n".join(f"- {fault:.300}" for fault in faults[:8])
+    ask = f"That cannot be used:\n{listed}\nAnswer again, with the whole JSON object, mended. Nothing else."
+    return [{"role": "assistant", "content": said[:20_000] or "(nothing)"}, {"role": "user", "content": ask}]
+
+
+def converse(pack: TaskPack, model: Model, clip: Clip, told: Told) -> Generator[Question, Answer, Outcome]:
+    """Ask, read, check; once more with the faults if that may help; then a value, or a reason that stays."""
+    question = first_question(pack, model, clip, told)
+    answers = [(yield question)]
+    reply = read(answers[0].reply)
+    value, faults = judge(pack, model, reply)
+    if faults and reply.kind in REPAIRABLE:
+        said = reply.text if reply.kind == "ok" else ""
+        messages = [*question.body["messages"], *_again(said, [f.detail for f in faults])]
+        repair = Question(question.endpoint, {**question.body, "messages": messages}, question.sample, pack.name,
+                          pack.prompt_id, turn=1)  # fmt: skip
+        answers.append((yield repair))
+        reply = read(answers[1].reply)
+        value, faults = judge(pack, model, reply)
+    if faults:
+        return Outcome(None, tuple(answers), faults[0].reason, faults[0].detail)
+    return Outcome(value, tuple(answers))
+
+
+class Fault(NamedTuple):
+    reason: str  # refused, filtered, truncated, empty, too_large, not_json, schema, language, no_reasoning
+    detail: str
+
+
+def judge(pack: TaskPack, model: Model, reply: Reply) -> tuple[Any, list[Fault]]:
+    """The value in a reply, or what is wrong with it. The schema is checked whatever the endpoint enforced."""
+    if reply.kind != "ok":
+        return None, [Fault(reply.kind, reply.detail)]
+    try:
+        value = parse_json(reply.text)
+    except DataError as e:
+        return None, [Fault("not_json", str(e))]
+    apart = pack.spec.get("reasoning")
+    if apart and model.reasoning and isinstance(value, dict):
+        if not reply.reasoning.strip():
+            return None, [Fault("no_reasoning", "the model gave no reasoning apart from its answer")]
+        most = pack.schema["properties"][apart[1:]].get("maxLength", len(reply.reasoning))
+        value = {**value, apart[1:]: reply.reasoning.strip()[:most]}
+    wrong = [Fault("schema", f"{e.pointer or 'top level'}: {e.keyword}: {e.message}") for e in errors(pack, value)]
+    if wrong:
+        return None, wrong
+    other = foreign(" ".join(texts(value)))
+    return (None, [Fault("language", f"the texts are {other}; write English")]) if other else (value, [])
+
+
+def texts(value: Any) -> Generator[str, None, None]:
+    """The strings of a value that are sentences, in order."""
+    if isinstance(value, str):
+        if " " in value:
+            yield value
+    elif isinstance(value, (list, dict)):
+        for one in value if isinstance(value, list) else value.values():
+            yield from texts(one)

@@ -1,0 +1,184 @@
+"""Paid answers by request key, in one SQLite file that all workspaces and concurrent runs share.
+
+An answer is written before anything is read out of it, so a question is paid for once: after a kill only what was in
+flight may be asked again. Whoever asks claims the key first; the claim of a process that died is void (it held a file
+lock). The write-ahead log survives a killed process; a power cut may lose the last moments.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sqlite3
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from curation.ids import make_id
+from curation.types import Json
+
+TABLES = """
+create table if not exists answers (key text primary key, endpoint text, model text, task text, prompt_id text,
+  payer text, turn integer, batch text, body text, reply blob, tokens_in integer, tokens_out integer, cost_usd real,
+  seconds real, attempts integer, answered_at text) without rowid;
+create index if not exists payers on answers (payer, cost_usd);
+create table if not exists claims (key text primary key, owner text) without rowid;
+create table if not exists batches (id text primary key, endpoint text, payer text, sent_at text, ended_at text);
+create table if not exists batched (key text primary key, batch text, question text) without rowid;
+"""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked: the body with frames as references. Its key is the hash of endpoint, body and sample number."""
+
+    endpoint: str
+    body: Json
+    sample: int
+    task: str
+    prompt_id: str
+    turn: int = 0  # 1: the repair turn
+    key: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.key:
+            object.__setattr__(self, "key", make_id("request", [self.endpoint, self.body, self.sample]))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back, whole; tokens as the server counted them, `cost_usd` None where no price is known."""
+
+    key: str
+    reply: bytes
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cost_usd: float | None = None
+    seconds: float = 0.0
+    attempts: int = 1
+    answered_at: str = ""
+
+
+class Answers:
+    """The store at `path`. `payer` says whose budget new answers count against."""
+
+    def __init__(self, path: Path, payer: str) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.payer, self.owner = payer, uuid.uuid4().hex
+        self._locks = path.with_name(f"{path.name}.owners")
+        self._locks.mkdir(exist_ok=True)
+        self._lock = os.open(self._locks / self.owner, os.O_RDWR | os.O_CREAT, 0o644)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self.db = sqlite3.connect(path, timeout=60, isolation_level=None)
+        self.db.execute("pragma journal_mode=wal")
+        self.db.execute("pragma synchronous=normal")
+        self.db.executescript(TABLES)
+
+    def close(self) -> None:
+        self.db.execute("delete from claims where owner = ?", (self.owner,))
+        self.db.close()
+        (self._locks / self.owner).unlink(missing_ok=True)
+        os.close(self._lock)
+
+    def get(self, key: str) -> Answer | None:
+        row = self.db.execute(
+            "select key, reply, tokens_in, tokens_out, cost_usd, seconds, attempts, answered_at from answers "
+            "where key = ?",
+            (key,),
+        ).fetchone()
+        return Answer(*row) if row else None
+
+    def put(self, q: Question, a: Answer, batch: str = "") -> None:
+        """Keep an answer. The first one counts, should two arrive."""
+        body = json.dumps(q.body, ensure_ascii=False)
+        row: tuple[Any, ...] = (
+            q.key,
+            q.endpoint,
+            q.body["model"],
+            q.task,
+            q.prompt_id,
+            self.payer,
+            q.turn,
+            batch,
+            body,
+            a.reply,
+        )
+        row += (a.tokens_in, a.tokens_out, a.cost_usd, a.seconds, a.attempts, a.answered_at)
+        self.db.execute("begin immediate")
+        self.db.execute(f"insert or ignore into answers values ({','.join('?' * 16)})", row)
+        self.db.execute("delete from claims where key = ?", (q.key,))
+        self.db.execute("commit")
+
+    def claim(self, key: str) -> bool:
+        """The right to ask; False while somebody else, alive, is asking (or a batch is)."""
+        if self.db.execute("insert or ignore into claims values (?, ?)", (key, self.owner)).rowcount:
+            return True
+        held = self.db.execute("select owner from claims where key = ?", (key,)).fetchone()
+        if held is None or held[0] == self.owner or self._alive(held[0]):
+            return False
+        taken = "update claims set owner = ? where key = ? and owner = ?"
+        return self.db.execute(taken, (self.owner, key, held[0])).rowcount == 1
+
+    def release(self, key: str) -> None:
+        self.db.execute("delete from claims where key = ? and owner = ?", (key, self.owner))
+
+    def _alive(self, owner: str) -> bool:
+        path = self._locks / owner
+        try:
+            fd = os.open(path, os.O_RDWR)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        finally:
+            os.close(fd)
+        path.unlink(missing_ok=True)
+        return False
+
+    def paid(self) -> float:
+        """USD that `payer` has spent so far."""
+        row = self.db.execute("select sum(cost_usd) from answers where payer = ?", (self.payer,)).fetchone()
+        return float(row[0] or 0)
+
+    def typical(self, model: str, task: str, prompt_id: str) -> tuple[float, float] | None:
+        """Mean tokens in and out of first turns like these, None if there is none."""
+        row = self.db.execute(
+            "select avg(tokens_in), avg(tokens_out) from answers "
+            "where model = ? and task = ? and prompt_id = ? and turn = 0",
+            (model, task, prompt_id),
+        ).fetchone()
+        return (row[0], row[1]) if row[0] is not None else None
+
+    # -- batches -----------------------------------------------------------------------------------------------------
+    def add_batch(self, batch: str, endpoint: str, questions: Iterable[Question], at: str) -> None:
+        """Remember a batch before anything else is done, with what it asks, so that a later run can collect it."""
+        self.db.execute("begin immediate")
+        self.db.execute("insert into batches values (?, ?, ?, ?, null)", (batch, endpoint, self.payer, at))
+        rows = [(q.key, batch, json.dumps(q.__dict__, ensure_ascii=False)) for q in questions]
+        self.db.executemany("insert or replace into batched values (?, ?, ?)", rows)
+        self.db.execute("commit")
+
+    def open_batches(self, endpoint: str) -> list[str]:
+        found = self.db.execute(
+            "select id from batches where endpoint = ? and ended_at is null order by sent_at, id", (endpoint,)
+        )
+        return [row[0] for row in found]
+
+    def batched(self, key: str) -> bool:
+        """Is the question in a batch that has not ended?"""
+        return self.db.execute("select 1 from batched where key = ?", (key,)).fetchone() is not None
+
+    def batch_questions(self, batch: str) -> dict[str, Question]:
+        rows = self.db.execute("select key, question from batched where batch = ?", (batch,))
+        return {key: Question(**json.loads(text)) for key, text in rows}
+
+    def end_batch(self, batch: str, at: str) -> None:
+        self.db.execute("begin immediate")
+        self.db.execute("update batches set ended_at = ? where id = ?", (at, batch))
+        self.db.execute("delete from batched where batch = ?", (batch,))
+        self.db.execute("commit")

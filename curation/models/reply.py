@@ -1,0 +1,76 @@
+"""What an endpoint's reply says: the answer, the reasoning beside it, the tokens; or why there is no answer."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NamedTuple
+
+from curation.types import Json
+
+CAP = 1 << 20  # bytes of a reply that are read: 100,000 tokens are half of it
+FENCE = re.compile(r"\A\s*```[a-z]*\s*\n(.*?)\n?\s*```\s*\Z", re.S)
+THINK = re.compile(r"\A\s*<think>(.*?)</think>\s*", re.S)
+
+
+class Reply(NamedTuple):
+    """kind: ok, truncated (at the most tokens), refused, filtered (by the endpoint), empty, too_large. `text` is what
+    was said all the same; `reasoning` the thinking that came apart from the answer, or in <think> before it."""
+
+    kind: str
+    text: str = ""
+    reasoning: str = ""
+    detail: str = ""
+
+
+def envelope(raw: bytes) -> Json | None:
+    """The chat completion in `raw`, None if there is none (an error page, a cut connection)."""
+    try:
+        found = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    choices = found.get("choices") if isinstance(found, dict) else None
+    first = choices[0] if isinstance(choices, list) and choices else None
+    return found if isinstance(first, dict) and isinstance(first.get("message"), dict) else None
+
+
+def tokens(found: Json) -> tuple[int, int, int]:
+    """Tokens in, out, and how many of those in were cached, as the server counted them; 0 where it says nothing."""
+    usage = found.get("usage") or {}
+    details = usage.get("prompt_tokens_details") or {}
+    counts = usage.get("prompt_tokens"), usage.get("completion_tokens"), details.get("cached_tokens")
+    asked, said, cached = (n if isinstance(n, int) and n > 0 else 0 for n in counts)
+    return asked, said, min(cached, asked)
+
+
+def read(raw: bytes) -> Reply:
+    """What a stored reply says."""
+    if len(raw) >= CAP:
+        return Reply("too_large", detail=f"the reply has {CAP >> 20} MB or more")
+    found = envelope(raw)
+    if found is None:
+        return Reply("empty", detail="the stored reply is no chat completion")
+    choice = found["choices"][0]
+    message = choice["message"]
+    text = _text(message.get("content"))
+    reasoning = _text(message.get("reasoning")) or _text(message.get("reasoning_content"))
+    if m := THINK.match(text):
+        text, reasoning = text[m.end() :], reasoning or m[1].strip()
+    if fenced := FENCE.match(text):
+        text = fenced[1]
+    if said := _text(message.get("refusal")):
+        return Reply("refused", text, reasoning, f"the model refuses: {said:.200}")
+    reason = choice.get("finish_reason")
+    if reason == "content_filter":
+        return Reply("filtered", text, reasoning, "the endpoint's content filter stopped the reply")
+    if reason == "length":
+        return Reply("truncated", text, reasoning, "the reply was cut off at the most tokens; raise max_tokens")
+    if not text.strip():
+        return Reply("empty", text, reasoning, "the reply is empty")
+    return Reply("ok", text, reasoning)
+
+
+def _text(content: Any) -> str:
+    if isinstance(content, list):
+        return "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+    return content if isinstance(content, str) else ""

@@ -1,0 +1,102 @@
+"""The wire: one HTTP exchange through the `openai` package, and what its failure means.
+
+The package's way for bodies of one's own (`client.post` with `content`) takes the body as bytes, with the frames in
+already, and its aiohttp backend has no pool to scan: many times its typed methods' rate (tests/bench/draft.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import aiohttp
+import httpx2
+import openai
+
+from curation.models.endpoint import Model
+from curation.models.outcome import Denied, Halt, Turned
+from curation.models.pace import retry_after
+from curation.models.reply import CAP
+
+
+class Capped(openai.DefaultAioHttpClient):
+    """Reads at most CAP bytes of a reply, all within `whole_s` seconds (aiohttp's own limit is for each read)."""
+
+    whole_s: float = 120.0
+
+    async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+        try:
+            async with asyncio.timeout(self.whole_s):
+                reply = await super().send(request, **{**options, "stream": True})
+                body = bytearray()
+                try:
+                    async for part in reply.aiter_bytes():
+                        body += part
+                        if len(body) >= CAP:
+                            break
+                finally:
+                    await reply.aclose()
+        except TimeoutError as e:
+            raise httpx2.ReadTimeout("no whole reply in time", request=request) from e
+        except aiohttp.ClientError as e:  # malformed replies, which the package does not translate
+            raise httpx2.ReadError(str(e), request=request) from e
+        headers = [(k, v) for k, v in reply.headers.raw if k.lower() != b"content-encoding"]
+        return httpx2.Response(reply.status_code, headers=headers, content=bytes(body[:CAP]), request=request)
+
+
+class Client:
+    """A model's endpoint. Redirects are not followed, and what is on this machine is reached without a proxy: frames
+    go nowhere else."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        limits = httpx2.Limits(max_connections=model.in_flight + 8, max_keepalive_connections=model.in_flight + 8)
+        http = Capped(limits=limits, follow_redirects=False, timeout=model.timeout_s, trust_env=model.third_party)
+        http.whole_s = model.timeout_s
+        self.api = openai.AsyncOpenAI(
+            api_key=model.key(), base_url=model.base_url, max_retries=0, timeout=model.timeout_s, http_client=http
+        )
+
+    async def close(self) -> None:
+        await self.api.close()
+
+    async def send(self, raw: bytes) -> tuple[bytes, Mapping[str, str]]:
+        """Body and headers of a 200 reply. Raises Turned, Denied, Halt."""
+        options: Any = {"headers": {"Content-Type": "application/json"}}
+        try:
+            got = await self.api.post("/chat/completions", cast_to=httpx2.Response, content=raw, options=options)
+        except openai.APIConnectionError as e:  # the package calls refused and dropped connections time-outs, too
+            why = str(e.__cause__ or e) or type(e.__cause__).__name__
+            raise Turned(f"no reply within {self.model.timeout_s:g} s" if "in time" in why else why) from None
+        except openai.APIStatusError as e:
+            raise failure(e.status_code, e.response.headers, e.response.text, self.model) from None
+        kind = got.headers.get("content-type", "")
+        if "json" not in kind:
+            raise Turned(f"the reply is {kind.split(';')[0] or 'of no stated type'}, no JSON; is base_url right?")
+        return got.content, got.headers
+
+
+def failure(status: int, headers: Mapping[str, str], text: str, model: Model) -> Exception:
+    """What an HTTP error means for the question: ask again (Turned), never (Denied), or nothing goes (Halt)."""
+    try:
+        said = json.loads(text)
+        error = said.get("error", said) if isinstance(said, dict) else {}
+        why = str(error.get("message", text) if isinstance(error, dict) else error)
+        code = str(error.get("code") if isinstance(error, dict) else "")
+    except ValueError:
+        why, code = text, ""
+    line = f"HTTP {status}: {' '.join(why.split()):.300}"
+    where = f"{model.base_url}: {line}"
+    if status in (401, 403):
+        return Halt(f"{where}; check {model.key_env or 'the key (key_env)'}")
+    if status == 404:
+        return Halt(f"{where}; check base_url and model ({model.model})")
+    if status == 402 or code == "insufficient_quota":
+        return Halt(f"{where}; the account is out of funds")
+    if status in (408, 409, 425, 429) or status >= 500:
+        return Turned(line, retry_after(headers))
+    if 300 <= status < 400:
+        return Halt(f"{where}: it redirects elsewhere, which is not followed; correct base_url")
+    return Denied(line)
