@@ -28,6 +28,7 @@ from curation.check_text import (
     times,
     walk,
 )
+from curation.store import Workspace, decisions
 from curation.types import Json
 
 ONLY = re.compile(r"\bnot (just|merely|only|simply) (a |an )?$")
@@ -48,6 +49,16 @@ def check_record(value: Any, context: Context) -> list[Finding]:
         for f in rule(value, context):
             found.setdefault((f.rule, f.pointer), f)
     return list(found.values())
+
+
+def open_errors(ws: Workspace) -> dict[str, list[str]]:
+    """What validate last held against drafts as errors that nobody dismissed: by draft id, "rule: message"."""
+    dismissed = decisions(ws, "dismiss")
+    found: dict[str, list[str]] = {}
+    for row in ws.read_view("issues"):
+        if row["severity"] == "error" and row["id"] not in dismissed:
+            found.setdefault(row["record_id"], []).append(f"{row['rule']}: {row['message']}")
+    return found
 
 
 # -- times and order -------------------------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ class Facts:
 
 def gather(ws: Workspace, recipe: Recipe) -> Facts:
     """Read the workspace. Raises DataError when there is nothing to publish."""
-    packs = load_packs(["event", *recipe["tasks"]], recipe.base)
+    packs = {n: p for n, p in load_packs(["event", *recipe["tasks"]], recipe.base).items() if not p.spec["judges"]}
     labels = [x for x in ws.labels() if x.basis in PUBLISHED_BASES and x.value is not None and x.task in packs]
     if not any(x.task == "event" for x in labels):
         raise DataError(f"{ws.root}: no resolved event, so nothing to publish; review the events, then resolve")

@@ -19,10 +19,11 @@ from dataclasses import replace
 from typing import Any
 
 from curation.annotators import counted
+from curation.checks import open_errors
 from curation.draft import current_drafts
 from curation.ids import canonical_json
 from curation.recipe import Recipe
-from curation.store import Workspace, current_clips, decisions
+from curation.store import Workspace, current_clips
 from curation.tasks import TaskPack, errors, items, load_packs
 from curation.types import Clip, Draft, Event, Json, Label, Progress, Report, Review
 
@@ -223,8 +224,10 @@ def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Pr
         labels.append(source_label(clip) if recipe["event"]["basis"] == "source" else event_label(clip, own))
     labels += _outcomes(clips, {label.clip_id: label for label in labels})
     simulated = {x.clip_id for x in labels if x.simulated}
-    flagged = open_errors(ws, recipe)
+    flagged = refused(ws, recipe)
     for (clip_id, task), draft in current_drafts(ws, recipe, labels).items():
+        if packs[task].spec["judges"]:
+            continue
         own = [r for r in reviews[clip_id] if r.task == task and r.draft_id == draft.id]
         text = text_label(packs[task], draft, own, flagged.get(draft.id, ""))
         labels.append(replace(text, simulated=text.simulated or clip_id in simulated))
@@ -260,13 +263,7 @@ def _outcomes(clips: list[Clip], events: dict[str, Label]) -> list[Label]:
     return out
 
 
-def open_errors(ws: Workspace, recipe: Recipe) -> dict[str, str]:
-    """Drafts that validation refuses, with the first reason; none unless the recipe drops flagged drafts."""
-    if recipe["validate"]["flagged"] != "drop":
-        return {}
-    dismissed = decisions(ws, "dismiss")
-    out: dict[str, str] = {}
-    for row in ws.read_view("issues"):
-        if row["severity"] == "error" and row["id"] not in dismissed:
-            out.setdefault(row["record_id"], f"{row['rule']}: {row['message']}")
-    return out
+def refused(ws: Workspace, recipe: Recipe) -> dict[str, str]:
+    """Drafts that validation refuses, with the first reason; none if the recipe has people judge them."""
+    left = {} if recipe["validate"]["flagged"] == "review_first" else open_errors(ws)
+    return {draft: messages[0] for draft, messages in left.items()}

@@ -16,6 +16,7 @@ from typing import Any
 
 from curation import labelstudio, simulated
 from curation.annotators import EVERYBODY, counted, family, gold_key, recalibrate, standing
+from curation.checks import open_errors
 from curation.draft import current_drafts
 from curation.errors import UsageError
 from curation.exchange import as_json, folder, pull, push
@@ -23,7 +24,7 @@ from curation.forms import blind_xml, calibration, compose
 from curation.ids import fraction
 from curation.recipe import Recipe
 from curation.release import write_atomic
-from curation.resolve import disputed, event_label, on_event, open_errors, target_event
+from curation.resolve import disputed, event_label, on_event, refused, target_event
 from curation.shares import Order, Round, Share, assign, differing, place_gold, serve_first, sides
 from curation.store import Workspace, current_clips, decisions, now
 from curation.tasks import load_packs
@@ -94,18 +95,21 @@ def _what_next(ws: Workspace, recipe: Recipe, plan: Round, waiting: int) -> str:
 # -- who judges what -------------------------------------------------------------------------------------------------
 def prepare(ws: Workspace, recipe: Recipe, round: str, limit: int | None = None) -> Round:
     """What the round consists of now: its clips in their shares, and what was judged so far as gold and conflicts."""
-    packs = load_packs(["event", *recipe["tasks"]], recipe.base)
+    packs = {n: p for n, p in load_packs(["event", *recipe["tasks"]], recipe.base).items() if not p.spec["judges"]}
     own = [packs["event"]] if round == "triage" else list(packs.values())
     clips, section = current_clips(ws), recipe["review"][round]
     events = {x.clip_id: x.value for x in ws.labels() if x.task == "event" and x.value}
     drafts: dict[str, dict[str, Draft]] = defaultdict(dict)
+    first: set[str] = set()
     if round == "triage":
         asked = [c.id for c in clips.values() if c.role != "pre_event"]  # its outcome is inherited, not asked
     else:
-        errors = open_errors(ws, recipe)
+        errors = refused(ws, recipe)
+        doubted = open_errors(ws).keys() - errors.keys()  # the recipe has them judged first
         for (clip_id, task), draft in current_drafts(ws, recipe, ws.labels()).items():
-            if draft.id not in errors and clip_id in clips:
+            if draft.id not in errors and clip_id in clips and task in packs:
                 drafts[clip_id][task] = draft
+                first |= {clip_id} if draft.id in doubted else set()
         asked = list(drafts)
     chance, teaches = _orders(ws, recipe, asked, clips, events)
     asked = sorted(asked, key=chance)[:limit]
@@ -115,7 +119,8 @@ def prepare(ws: Workspace, recipe: Recipe, round: str, limit: int | None = None)
         blind = name == "blind"
         share = Share(f"{round}.{name}", compose(own, blind=blind), 1 if name == "single" else section["raters"])
         shown = [p.name for p in own if not blind or blind_xml(p)]
-        for clip in sorted((c for c in asked if dealt[c] == name), key=teaches if name == "single" else chance):
+        order = teaches if name == "single" else chance
+        for clip in sorted((c for c in asked if dealt[c] == name), key=lambda c: (c not in first, order(c))):
             ids = tuple(sorted(d.id for task, d in drafts[clip].items() if task in shown))
             share.planned.append(Assignment(clip, share.project, name if blind else round, draft_ids=ids))
         shares.append(share)
