@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from hypothesis import HealthCheck, settings
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ["HF_HUB_OFFLINE"] = "1"
+sys.path.insert(0, str(Path(__file__).parent))  # openai_server
 
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
@@ -96,3 +98,18 @@ def make_video() -> Callable[..., Path]:
 @pytest.fixture
 def frame_number() -> Callable[[Any], int]:
     return number_of
+
+
+@pytest.fixture(scope="session")
+def _listening() -> Iterator[Any]:
+    from openai_server import Server
+
+    with Server() as server:
+        yield server
+
+
+@pytest.fixture
+def openai_server(_listening: Any) -> Any:
+    """A server that speaks OpenAI's protocol, see openai_server.py, as if freshly started."""
+    _listening.reset()
+    return _listening
