@@ -27,10 +27,7 @@ ARM_TEXT = {
     "blind": "no frames",
 }
 COMPARED = {f"f1.{TARGET}": f"{TARGET} F1", "accuracy": "accuracy"}  # scores that are charted and tested
-OTHER = {
-    "macro_f1": "macro F1",
-    "average_precision": f"average precision of {' or '.join(POSITIVE).replace('_', ' ')}",
-}
+SHOWN = COMPARED | {"macro_f1": "macro F1", "average_precision": "AP"}
 
 
 def number(value: float | None, digits: int = 2, signed: bool = False) -> str:
@@ -118,22 +115,16 @@ def _wrong(predictions: Sequence[Row]) -> list[Row]:
 
     def order(row: Row) -> tuple[int, float, str]:
         gravest = min(CLASSES.index(row["truth"]), CLASSES.index(row["pred"]))
-        return gravest, -row["scores"].get(row["pred"], 0.0), str(row["clip_id"])
+        return gravest, -row["scores"][row["pred"]], str(row["clip_id"])
 
     return sorted((r for r in predictions if r["arm"] == "full" and r["pred"] != r["truth"]), key=order)
 
 
-def _card(row: Row, media: Media) -> Json:
-    png = base64.b64encode(media(str(row["clip_id"])) or b"").decode()
-    return {**row, "slice": row.get("slice"), "chance": row["scores"].get(row["pred"], 0.0), "png": png}
-
-
 def _arm_rows(s: Json) -> list[Json]:
-    shown = COMPARED | {"macro_f1": "macro F1", "average_precision": "AP"}
     scores = {arm: a["metrics"] for arm, a in s["arms"].items()} | {"best constant": s["constant"]}
     return [
         {"arm": words(arm), "n": s["clips"], "groups": s["groups"]}
-        | {text: interval(m[name]) for name, text in shown.items() if name in m}
+        | {text: m[name] for name, text in SHOWN.items() if name in m}
         for arm, m in scores.items()
     ]
 
@@ -168,6 +159,7 @@ def render(s: Json, predictions: Sequence[Row], context: Mapping[str, Any], medi
         classes=CLASSES,
         compared=COMPARED,
         arm_text=ARM_TEXT,
+        positive=POSITIVE,
         arm_forests={
             k: forest([(arm, a["metrics"][k]) for arm, a in s["arms"].items()], s["constant"][k]["value"])
             for k in COMPARED
@@ -175,24 +167,12 @@ def render(s: Json, predictions: Sequence[Row], context: Mapping[str, Any], medi
         arm_rows=_arm_rows(s),
         difference_forest=forest([(k, d[f"f1.{TARGET}"]) for k, d in named.items()], 0.0, signed=True),
         difference_rows=_difference_rows(named, s["clips"]),
-        class_rows=[
-            {"class": words(c), "clips": n, "share": f"{n / s['clips']:.0%}"} for c, n in s["class_counts"].items()
-        ],
         by_class=[
             {"class": words(c), "clips": s["class_counts"][c]}
-            | {k: interval(m[f"{k}.{c}"]) for k in ("precision", "recall", "f1")}
+            | {k: m[f"{k}.{c}"] for k in ("precision", "recall", "f1")}
             for c in CLASSES
         ],
-        other_scores=[{"score": text, "value": interval(m[k]), "note": m[k]["note"]} for k, text in OTHER.items()],
-        slices={
-            name: [
-                {words(name): r["value"], "n": r["n"], "groups": r["groups"]}
-                | {"accuracy": interval(r["accuracy"]), f"{TARGET} F1": interval(r["f1"])}
-                for r in rows
-            ]
-            for name, rows in s["slices"].items()
-        },
         wrong=len(wrong),
-        cards=[_card(row, media) for row in wrong[:GALLERY]],
+        cards=[{**row, "png": base64.b64encode(media(str(row["clip_id"])) or b"").decode()} for row in wrong[:GALLERY]],
         more=[k for k in context if k not in known],
     )

@@ -18,10 +18,9 @@ import numpy as np
 from curation.errors import DataError
 from curation.types import Json
 from eval import metrics, page, stats
-from eval.metrics import CLASSES, POSITIVE, TARGET, Floats, Table
-from eval.page import COMPARED, Media, Row
+from eval.metrics import CLASSES, POSITIVE, TARGET, Floats, Table, confusion
+from eval.page import ARM_TEXT, COMPARED, Media, Row
 
-ARMS = ("full", "untrained", "shuffled", "last_frame", "first_frame", "blind")
 HEADLINE = f"f1.{TARGET}"
 LARGEST_SLICES = 12  # values of an attribute that are shown
 TOLERANCE = 0.10  # how far above the best constant the blind arm's upper end may lie
@@ -95,6 +94,7 @@ def summarize(predictions: Sequence[Row], attributes: Mapping[str, Json] | None 
     """
     arms = {name: scored(t) for name, t in _tables(predictions).items()}
     full = arms["full"]
+    once = np.ones((1, len(full.table)))
     constant: Json = {}
     against: Json = {}
     for name, answer in metrics.best_constant(full.table).items():
@@ -117,7 +117,11 @@ def summarize(predictions: Sequence[Row], attributes: Mapping[str, Json] | None 
         "clips": len(full.table),
         "groups": len(set(full.table.groups)),
         "class_counts": {c: int((full.table.truth == i).sum()) for i, c in enumerate(CLASSES)},
-        "arms": {name: _arm(arm) for name, arm in arms.items()},
+        "arms": {
+            name: {"n": len(once[0]), "confusion": confusion(arm.table, once)[0].astype(int).tolist()}
+            | {"metrics": arm.scores}
+            for name, arm in arms.items()
+        },
         "constant": constant,
         "differences": differences,
         "slices": _slices(predictions, full.table, attributes or {}),
@@ -132,20 +136,13 @@ def _tables(predictions: Sequence[Row]) -> dict[str, Table]:
         by_arm.setdefault(str(row["arm"]), []).append(row)
     if "full" not in by_arm:
         raise DataError("predictions: no arm 'full'; every other arm is read against it, so predict it first")
-    out = {
-        arm: metrics.table(by_arm[arm]) for arm in sorted(by_arm, key=lambda a: (ARMS.index(a) if a in ARMS else 99, a))
-    }
+    known = [arm for arm in ARM_TEXT if arm in by_arm]
+    out = {arm: metrics.table(by_arm[arm]) for arm in [*known, *sorted(by_arm.keys() - known)]}
     full = out["full"]
     for arm, t in out.items():
         if (t.clips, t.groups, t.truth.tolist()) != (full.clips, full.groups, full.truth.tolist()):
             raise DataError(f"predictions: arm {arm!r} has other clips, groups or truths than 'full'; predict it again")
     return out
-
-
-def _arm(arm: Scored) -> Json:
-    t = arm.table
-    confusion = metrics.confusion(t, np.ones((1, len(t))))[0].astype(int).tolist()
-    return {"n": len(t), "groups": len(set(t.groups)), "confusion": confusion, "metrics": arm.scores}
 
 
 def _slices(rows: Sequence[Row], full: Table, attributes: Mapping[str, Json]) -> Json:
