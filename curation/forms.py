@@ -25,9 +25,10 @@ from curation.types import Clip, Draft, Json
 PROBLEMS = ("unwatchable", "cut_or_replay", "answer_drawn", "privacy", "duplicate", "not_driving", "distressing")
 LETTERS = "ABCDEFGH"
 NO_PROBLEM = {"visibleWhen": "choice-unselected", "whenTagName": "clip_problem"}
+HINT = "A step is 10 frames until you set 1, once: the sliders below this form, Video, hop size. Keys: the sign above."
 _STYLE = """
 .lsf-sidepanels__wrapper { display: none !important; }
-.lsf-sidepanels__content { padding: 0 !important; }
+.lsf-sidepanels { padding: 0 !important; }
 .rv { display: flex; gap: 16px; align-items: flex-start; }
 .rv-left { flex: 1 1 0; min-width: 0; overflow: hidden; position: sticky; top: 0; }
 .rv-right { flex: 0 0 46%; min-width: 0; }
@@ -36,6 +37,7 @@ _STYLE = """
            margin-bottom: 10px; }
 .rv-card p { margin: 0; }
 .rv h4 { font-size: 14px !important; line-height: 1.4 !important; margin: 4px 0 !important; }
+.rv-hint h4 { font-weight: 400 !important; color: var(--color-neutral-content-subtle, #666); }
 .rv-named { display: flex; gap: 6px; align-items: flex-start; }
 .rv-named input[type=number] { width: 60px; padding: 2px 6px; }
 .rv-focus button { all: unset; font-size: 13px; color: var(--color-neutral-content-subtle, #666); }
@@ -83,6 +85,7 @@ def compose(packs: Sequence[TaskPack], *, blind: bool = False, said: bool = Fals
     right = ET.SubElement(root, "View", className="rv-right")
     video = {"name": "video", "value": "$video", "frameRate": "$fps", "height": "400", "timelineHeight": "64"}
     ET.SubElement(left, "Video", video | {"muted": "true", "minPlaybackSpeed": "0.25"})
+    ET.SubElement(ET.SubElement(left, "View", className="rv-hint"), "Header", value=HINT, size="5")
     if said:
         box = ET.SubElement(right, "Repeater", on="$said", indexFlag="{{said}}")
         ET.SubElement(

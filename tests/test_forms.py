@@ -46,6 +46,10 @@ def segment(start: Any, end: Any) -> Json:
     return {"from_name": "event_segment", "to_name": "video", "type": "timelinelabels", "value": value}
 
 
+def frame(which: str, number: Any) -> Json:
+    return {"from_name": f"event_{which}_frame", "to_name": "video", "type": "number", "value": {"number": number}}
+
+
 def exported(packs: list[TaskPack], drafts: dict[str, Draft], *answers: list[Json], **changes: Any) -> Json:
     rows = [
         {"id": 70 + n, "completed_by": 5 + n, "result": a, "was_cancelled": False, "lead_time": 9.5, **changes}
@@ -158,6 +162,21 @@ def test_frames_become_seconds_one_based() -> None:
     assert review.guideline.startswith("1.0.0+")
 
 
+@pytest.mark.parametrize(
+    ("marks", "times"),
+    [
+        ([frame("alert", 1), frame("event", 40)], (0.0, 3.9)),
+        ([frame("event", 40)], (None, 3.9)),
+        ([segment(3, 9), frame("alert", 5)], (0.4, 0.8)),
+        ([segment(3, 9), frame("alert", 9), frame("event", 9)], (0.8, 0.8)),
+    ],
+)
+def test_typed_frames_count_before_the_segment(marks: list[Json], times: tuple[Any, Any]) -> None:
+    answers = [choice("event_class", "collision"), choice("event_ego_role", "struck"), *marks]
+    (review,), _ = read(exported(TRIAGE, {}, answers), TRIAGE)
+    assert (review.value["alert_s"], review.value["event_s"]) == times
+
+
 def test_normal_has_no_times_and_no_partner_even_if_they_were_set_before() -> None:
     (review,), _ = read(exported(TRIAGE, {}, [choice("event_class", "normal"), segment(3, 9)]), TRIAGE)
     assert review.value["alert_s"] is None
@@ -194,6 +213,13 @@ CRASH = [choice("event_class", "collision"), choice("event_ego_role", "struck")]
         ([*CRASH, segment(9, 5)], "outside_clip"),
         ([*CRASH, segment("3", 5)], "malformed"),
         ([*CRASH, segment(3, 5), segment(6, 8)], "twice_answered"),
+        ([*CRASH, frame("alert", 0)], "outside_clip"),
+        ([*CRASH, frame("event", 41)], "outside_clip"),
+        ([*CRASH, frame("event", 7.5)], "outside_clip"),
+        ([*CRASH, frame("event", float("nan"))], "outside_clip"),
+        ([*CRASH, frame("event", "7")], "outside_clip"),
+        ([*CRASH, frame("alert", 9), frame("event", 8)], "outside_clip"),
+        ([*CRASH, segment(3, 5), frame("alert", 6)], "outside_clip"),
     ],
 )
 def test_bad_answers_are_refused_with_their_reason(answers: list[Json], reason: str) -> None:
@@ -332,9 +358,22 @@ def test_a_clip_problem_withdraws_the_class_named_before() -> None:
 def test_the_guidelines_are_in_reach_and_name_no_variable() -> None:
     root = ET.fromstring(compose(TRIAGE))
     assert f"Guidelines {PACKS['event'].guideline}" in [n.get("value") for n in root.iter("Panel")]
-    headers = [n.get("value", "") for n in root.iter("Header")]
-    assert any("physical contact" in h or "touches" in h for h in headers)
-    assert not [h for h in headers if "$" in h]
+    said = [n.get("value", "") for tag in ("Header", "Markdown") for n in root.iter(tag)]
+    assert any("**touches**" in text for text in said)
+    assert not [text for text in said if "$" in text]
+
+
+def test_keys_go_to_what_is_frequent_and_no_choice_takes_one_that_is_dealt() -> None:
+    """33 keys are dealt to choices without one, in the form's order: every accept, and nothing before it is rare."""
+    for box in ET.fromstring(compose(TEXT)).iter("Choices"):
+        keys = [c.get("hotkey") for c in box]
+        if "_verdict" in box.get("name", ""):
+            assert keys == [None, " ", " ", " "]
+            assert box[0].get("value") == "accept"
+        else:
+            assert None not in keys, box.get("name")
+    keys = [c.get("hotkey") for c in ET.fromstring(compose(TRIAGE)).iter() if c.tag in ("Choice", "Label")]
+    assert len({k for k in keys if k}) == len([k for k in keys if k]), "no key does two things"
 
 
 def test_the_options_of_a_question_are_shown() -> None:
