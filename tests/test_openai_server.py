@@ -387,6 +387,8 @@ def test_it_runs_in_a_process_of_its_own_and_logs_each_question(tmp_path: Path) 
         try:
             with openai.OpenAI(base_url=url, api_key="k", max_retries=20) as client:
                 said = client.chat.completions.create(**question())
+            while "answered" not in log.read_text():  # written once the answer is out
+                time.sleep(0.01)
         finally:
             process.terminate()
     assert said.choices
