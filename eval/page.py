@@ -168,9 +168,8 @@ def render(s: Json, predictions: Sequence[Row], context: Mapping[str, Any], medi
         difference_forest=forest([(k, d[f"f1.{TARGET}"]) for k, d in named.items()], 0.0, signed=True),
         difference_rows=_difference_rows(named, s["clips"]),
         by_class=[
-            {"class": words(c), "clips": s["class_counts"][c]}
-            | {k: m[f"{k}.{c}"] for k in ("precision", "recall", "f1")}
-            for c in CLASSES
+            {"class": words(c), "clips": n} | {k: m[f"{k}.{c}"] for k in ("precision", "recall", "f1")}
+            for c, n in s["class_counts"].items()
         ],
         wrong=len(wrong),
         cards=[{**row, "png": base64.b64encode(media(str(row["clip_id"])) or b"").decode()} for row in wrong[:GALLERY]],
