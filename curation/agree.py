@@ -1,66 +1,90 @@
-"""agree: reviews → the views `agreement` and `gate`.
+"""agree: reviews → the views `agreement`, `gate` and `anchoring`.
 
-One long table (item, rater, field, value): what raters said of an event without seeing a draft, and their verdicts on
-drafts. Only judgements made blind can show agreement; verdicts on drafts say how often a draft was taken.
+One long table (item, rater, field, value): what raters said of an event or a question without seeing a draft, and their
+verdicts on drafts. Only judgements made blind can show agreement; verdicts on drafts say how often a draft was taken,
+and edits how far its words were changed. What a draft does to judgements is told by the blind share beside the drafted.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import combinations
+from typing import Any
 
 from curation.agreement import Rating, field_report, gate
-from curation.annotators import counted
+from curation.agreement_sums import contrast
+from curation.annotators import counted, share_of
 from curation.recipe import Recipe
 from curation.resolve import GRAVITY
 from curation.store import Workspace
-from curation.tasks import TaskPack, at_pointer, load_packs
-from curation.types import Json, Progress, Report, Review
+from curation.tasks import TaskPack, at_pointer, items, load_packs
+from curation.types import Draft, Json, Progress, Report, Review
 
 BLIND = ("triage", "blind")
 
 
 def ratings(reviews: Iterable[Review], packs: dict[str, TaskPack], groups: dict[str, str]) -> list[tuple[Rating, str]]:
-    """The long table of standing reviews, each row with its level of measurement; cannot_tell is missing."""
-    rows = []
-    for r in reviews:
+    """The long table of the reviews that count, each row with its level of measurement; cannot_tell is missing.
+
+    Who judged a clip in both blind rounds is heard once, in the first.
+    """
+    rows: dict[tuple[str, str, str], tuple[Rating, str]] = {}
+    for r in sorted(reviews, key=lambda r: (r.round not in ("triage", "text"), r.id)):
         pack = packs.get(r.task)
         if pack is None or r.round in ("adjudication", "gold") or r.clip_id not in groups:
             continue
         item = f"{r.clip_id}#{r.item_id}" if r.item_id else r.clip_id
-        if r.draft_id is not None and r.verdict in ("accept", "edit", "reject"):
-            rows.append((Rating(item, r.reviewer, f"{r.task}.verdict", r.verdict, groups[r.clip_id]), "nominal"))
-        elif r.round in BLIND and r.verdict in ("accept", "edit") and r.item_id is None:
-            for spec in pack.spec["fields"]:
-                value = at_pointer(r.value, spec["pointer"])
-                if value is not None and spec["level"] in ("nominal", "ordinal", "interval"):
-                    name = f"{r.task}{spec['pointer'].replace('/', '.')}"
-                    rows.append((Rating(item, r.reviewer, name, value, groups[r.clip_id]), spec["level"]))
-    return rows
+        for name, value, level in _said(r, pack):
+            rating = Rating(item, r.reviewer, f"{r.task}.{name}", value, groups[r.clip_id])
+            rows.setdefault((item, r.reviewer, rating.field), (rating, level))
+    return list(rows.values())
+
+
+def _said(r: Review, pack: TaskPack) -> Iterator[tuple[str, Any, str]]:
+    """(name, value, level of measurement) of what one review says."""
+    if r.draft_id is not None and r.verdict in ("accept", "edit", "reject"):
+        yield "verdict", r.verdict, "nominal"
+    elif r.draft_id is None and r.round in BLIND and r.verdict in ("accept", "edit"):
+        whole = set(pack.schema["properties"]) <= set(r.value) or (r.item_id and r.value.get("options"))
+        for spec in pack.spec["fields"] if whole else ():
+            value = at_pointer(r.value, spec["pointer"])
+            if value is not None and spec["level"] in ("nominal", "interval"):
+                yield spec["pointer"][1:].replace("/", "."), value, spec["level"]
+        if whole and r.item_id is None and None not in (span := (r.value.get("alert_s"), r.value.get("event_s"))):
+            yield "segment", span, "segment"
+        if not whole and r.item_id is None:  # what blind.xml asks beside the schema
+            yield from ((name, value, "nominal") for name, value in sorted(r.value.items()))
 
 
 def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Progress | None = None) -> Report:
-    """Write one row per field to `agreement`, and the event class's row to `gate`."""
+    """Write one row per field to `agreement`, the event class's row to `gate`, and what drafts do to `anchoring`."""
     packs = load_packs(["event", *recipe["tasks"]], recipe.base)
     groups = {row["clip_id"]: row["group"] for row in ws.read_view("groups")}
     fields: dict[str, list[Rating]] = defaultdict(list)
     levels: dict[str, str] = {}
     reviews = counted(ws, recipe)[0]
+    drafts = {d.id: d for d in ws.read(Draft)}
     simulated = any(r.origin == "simulated" for r in reviews)
     for rating, level in ratings(reviews, packs, groups):
         fields[rating.field].append(rating)
         levels[rating.field] = level
+    edits = edit_distances(reviews, packs, drafts)
     rows, notes = [], []
     for done, name in enumerate(sorted(fields)):
         if progress:
             progress("agree", done, len(fields))
         rows.append({"field": name, "simulated": simulated, **field_report(fields[name], levels[name], recipe.seed)})
+        rows[-1] |= edits.get(name, {})
         notes.append(_sentence(rows[-1]))
     ws.write_view("agreement", rows)
     gates = _gates(fields, recipe) if recipe["event"]["basis"] == "review" else []
     ws.write_view("gate", gates)
-    notes += [f"gate on {g['message']}" for g in gates]
-    return Report("agree", {"fields": len(rows), "ratings": sum(map(len, fields.values()))}, notes, {"fields": rows})
+    effects = anchoring(reviews, share_of(ws), packs, groups, drafts, recipe.seed)
+    ws.write_view("anchoring", effects)
+    notes += [f"gate on {g['message']}" for g in gates] + [_effect(e) for e in effects]
+    counts = {"fields": len(rows), "ratings": sum(map(len, fields.values()))}
+    return Report("agree", counts, notes, {"fields": rows, "anchoring": effects})
 
 
 def _sentence(row: Json) -> str:
@@ -69,11 +93,115 @@ def _sentence(row: Json) -> str:
             return f"undefined ({score['reason']})"
         return f"{score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"
 
+    raw = f"IoU {told(row['iou'])}" if "iou" in row else f"raw {told(row['raw'])}, alpha {told(row['alpha'])}"
     units = f"{row['n_units']} units, {row['n_raters']} raters"
-    return f"{row['field']}: raw {told(row['raw'])}, alpha {told(row['alpha'])}; {units}"
+    most = max(row["prevalence"].items(), key=lambda kv: kv[1], default=None)
+    share = f", {most[1]:.0%} are {most[0]}" if most else ""
+    words = "".join(
+        f"; {what} {q['median']:.2f} of the words (n {q['n']})"
+        for what, key in (("edits change", "edited"), ("raters' words differ by", "words_apart"))
+        if (q := row.get(key))
+    )
+    worst = f"; most apart on {', '.join(w['item'] for w in row['worst'][:3])}" if row["worst"] else ""
+    return f"{row['field']}: {raw}; {units}{share}{words}{worst}"
 
 
 def _gates(fields: dict[str, list[Rating]], recipe: Recipe) -> list[Json]:
     limits = recipe["gate"]
     bounds = limits["min_alpha"], limits["min_specific"], limits["min_units"]
     return [gate(fields.get("event.class", []), "event.class", *bounds, classes=GRAVITY, seed=recipe.seed)]
+
+
+# -- edits -----------------------------------------------------------------------------------------------------------
+def edit_distances(reviews: Iterable[Review], packs: dict[str, TaskPack], drafts: dict[str, Draft]) -> dict[str, Json]:
+    """By verdict field: how far edits are from their drafts, and raters who edited one text from each other.
+
+    Medians of Levenshtein's distance over words, divided by the longer length: 0 alike, 1 nothing in common.
+    """
+    texts: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    for r in reviews:
+        where = packs[r.task].spec["edit"] if r.task in packs else None
+        if where and r.draft_id in drafts and r.verdict == "edit":
+            texts[r.task, r.draft_id or "", r.item_id or ""].append(str(at_pointer(r.value, where)))
+    far: dict[str, tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
+    for (task, draft, item), edited in texts.items():
+        value = drafts[draft].value
+        before = dict(items(packs[task], value)).get(item) if item else value
+        given = str(at_pointer(before, packs[task].spec["edit"]))
+        far[task][0].extend(distance(given, text) for text in edited)
+        far[task][1].extend(distance(a, b) for a, b in combinations(edited, 2))
+    return {f"{t}.verdict": {"edited": _median(a), "words_apart": _median(b)} for t, (a, b) in far.items()}
+
+
+def distance(a: str, b: str) -> float:
+    """Levenshtein (1966) over words, divided by the longer length."""
+    x, y = a.split(), b.split()
+    row = list(range(len(y) + 1))
+    for i, word in enumerate(x, 1):
+        last, row[0] = row[0], i
+        for j, other in enumerate(y, 1):
+            last, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, last + (word != other))
+    return row[-1] / max(1, len(x), len(y))
+
+
+def _median(x: list[float]) -> Json | None:
+    import statistics
+
+    return {"median": round(statistics.median(x), 4), "n": len(x)} if x else None
+
+
+# -- anchoring -------------------------------------------------------------------------------------------------------
+def anchoring(
+    reviews: Iterable[Review], shares: dict[tuple[str, str], str], packs: dict[str, TaskPack], groups: dict[str, str],
+    drafts: dict[str, Draft], seed: int,
+) -> list[Json]:  # fmt: skip
+    """What drafts do to judgements: the drafted overlap minus the blind share, each row with a clustered interval.
+
+    Rows: agreement of raters on the class; the share of each class; answers that are the draft's own. `shares`: the
+    share of a clip in a round. Both shares are dealt by chance, so what differs is what the raters were shown.
+    """
+    classes: dict[str, dict[str, list[str]]] = {"text": defaultdict(list), "blind": defaultdict(list)}
+    own: dict[str, list[tuple[str, bool]]] = {"text": [], "blind": []}
+    shown = {
+        (d.clip_id, d.task, i): v
+        for d in drafts.values()
+        if d.clip_id and d.task in packs
+        for i, v in items(packs[d.task], d.value)
+    }
+    for r in reviews:
+        if shares.get((r.clip_id, r.round)) != {"text": "overlap", "blind": "blind"}.get(r.round, "-"):
+            continue
+        if r.task == "event" and r.value:
+            classes[r.round][r.clip_id].append(r.value["class"])
+        elif (
+            r.round == "text" and r.item_id and "options" in (r.value or shown.get((r.clip_id, r.task, r.item_id), {}))
+        ):
+            own["text"].append((r.clip_id, r.verdict == "accept"))
+        elif r.draft_id is None and r.item_id and r.value and (r.clip_id, r.task, r.item_id) in shown:
+            own["blind"].append((r.clip_id, r.value["answer"] == shown[r.clip_id, r.task, r.item_id]["answer"]))
+
+    def row(what: str, part: dict[str, list[tuple[str, float, float]]]) -> Json:
+        drafted, blind = ([(groups.get(c, c), k, n) for c, k, n in part[name]] for name in ("text", "blind"))
+        return {"what": what, **contrast(drafted, blind, seed)}
+
+    def pairs(said: list[str]) -> tuple[float, float]:
+        same = [a == b for a, b in combinations(said, 2)]
+        return sum(same), len(same)
+
+    named = {n: [(c, *pairs(said)) for c, said in clips.items() if len(said) > 1] for n, clips in classes.items()}
+    rows = [row("agreement on the class", named)]
+    for name in GRAVITY:
+        part = {
+            n: [(c, float(said.count(name)), float(len(said))) for c, said in clips.items()]
+            for n, clips in classes.items()
+        }
+        rows.append(row(f"share of {name}", part))
+    rows.append(row("answers like the draft's", {n: [(c, float(k), 1.0) for c, k in said] for n, said in own.items()}))
+    return rows
+
+
+def _effect(e: Json) -> str:
+    if e["value"] is None:
+        return f"anchoring, {e['what']}: undefined ({e['reason']})"
+    span = f"{e['value']:+.3f} [{e['low']:+.3f}, {e['high']:+.3f}]"
+    return f"anchoring, {e['what']}: {e['drafted']:.3f} drafted, {e['blind']:.3f} blind, {span}; n {e['n']}"

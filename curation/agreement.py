@@ -15,10 +15,10 @@ import numpy as np
 
 from curation.agreement_read import read_table
 from curation.agreement_scores import Score, cohen, gate, scores
-from curation.agreement_sums import MANY_PAIRS, Floats, Rating, Ratings, alike, encode, iou, item_pairs, per
+from curation.agreement_sums import LEVELS, MANY_PAIRS, Floats, Rating, Ratings, alike, encode, iou, item_pairs, per
 from curation.types import Json
 
-__all__ = ["Rating", "agree_table", "field_report", "gate", "render_agreement"]
+__all__ = ["LEVELS", "Rating", "agree_table", "field_report", "gate", "render_agreement"]
 PAIRED_RATERS = 30  # above, pairs are not listed
 WORST = 10
 

@@ -37,7 +37,7 @@ class Column:
 
 
 def read_table(path: Path, level: str | Mapping[str, str] | None = None) -> dict[str, Column]:
-    """The table by field. `level` is one for all fields, or by field; fields without one are guessed (`guess_level`).
+    """The table by field. `level` is one for all fields, or by field ("": all others); else it is guessed.
 
     Ordinal text needs its order: `ordinal:low<mid<high`. Raises DataError for what is wrong in the file, UsageError
     for a level or field that does not exist.
@@ -48,10 +48,10 @@ def read_table(path: Path, level: str | Mapping[str, str] | None = None) -> dict
             fields[rating.field].append((number, rating))
     if not fields:
         raise DataError(f"{path}: no ratings; rows need item, rater, field, and a value that is not blank")
-    wanted = level if isinstance(level, Mapping) else dict.fromkeys(fields, level or "")
-    if unknown := sorted(set(wanted) - set(fields)):
+    wanted = level if isinstance(level, Mapping) else {"": level or ""}
+    if unknown := sorted(set(wanted) - set(fields) - {""}):
         raise UsageError(f"level given for field '{unknown[0]}', which {path.name} lacks; it has: {', '.join(fields)}")
-    return {name: _column(path, name, rows, wanted.get(name) or "") for name, rows in fields.items()}
+    return {name: _column(path, name, rows, wanted.get(name) or wanted.get("", "")) for name, rows in fields.items()}
 
 
 def _ratings(path: Path) -> Iterator[tuple[int, Rating]]:

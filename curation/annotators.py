@@ -110,8 +110,13 @@ def wanted(recipe: Recipe, a: Assignment) -> int:
     return 1 if share in ("single", "adjudication") else int(recipe["review"][name]["raters"])
 
 
+def share_of(ws: Workspace) -> dict[tuple[str, str], str]:
+    """The share of each clip in each round; where one has moved, the last."""
+    return {(a.clip_id, a.round): a.project.partition(".")[2] for a in ws.read(Assignment) if not a.gold}
+
+
 # -- figures ---------------------------------------------------------------------------------------------------------
-def annotators(ws: Workspace, recipe: Recipe) -> list[Json]:
+def annotators(ws: Workspace) -> list[Json]:
     """A row for each rater, in order of name: figures of the random shares, and gold, each with n and an interval.
 
     agreement: share of the others who said the same, a mean over clips; edits: verdicts that changed the draft; quick:
@@ -121,7 +126,7 @@ def annotators(ws: Workspace, recipe: Recipe) -> list[Json]:
     reviews = standing(ws.read(Review))
     groups = {row["clip_id"]: row["group"] for row in ws.read_view("groups")}
     length = {c.id: c.duration_s for c in ws.read(Clip)}
-    shares = {(a.clip_id, a.round): a.project.partition(".")[2] for a in ws.read(Assignment) if not a.gold}
+    shares = share_of(ws)
     chance = [r for r in reviews if shares.get((r.clip_id, r.round)) in RANDOM]
     scores = gold_scores(reviews, gold_key(ws, reviews))
     newest = {family(r.round): r.guideline for r in sorted(reviews, key=lambda r: (r.reviewed_at, r.id))}
@@ -222,22 +227,40 @@ _NOTES = (
 )
 
 
+_HEADS = (
+    "rater",
+    "clips by chance (of all)",
+    "agreement",
+    "gold",
+    "edits",
+    "quick",
+    "s a clip, triage",
+    "s a clip, text",
+)
+
+
+def render(rows: list[Json]) -> str:
+    """The figures for a terminal, a paragraph a rater."""
+    shown = [[(h, c) for h, c in zip(_HEADS, _cells(row), strict=True)] for row in rows]
+    lines = ["\n".join([one[0][1], *(f"  {h:<26}{c}" for h, c in one[1:])]) for one in shown]
+    return "\n".join([*lines, *_NOTES] if lines else ["nobody has judged anything yet"])
+
+
 def page(rows: list[Json], title: str) -> str:
     """The figures as one page of HTML, without scripts or anything from elsewhere."""
-    head = ["rater", "clips by chance (of all)", "agreement", "gold", "edits", "quick", "s a clip, triage", "text"]
     table = "".join(
         "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in _cells(row)) + "</tr>\n" for row in rows
     )  # fmt: skip
     notes = "".join(f"<li>{escape(note)}</li>" for note in _NOTES)
     return (
         f"{_HEAD}<h1>Raters of {escape(title)}</h1>\n<div class=scroll><table><tr>"
-        + "".join(f"<th>{escape(h)}</th>" for h in head)
+        + "".join(f"<th>{escape(h)}</th>" for h in _HEADS)
         + f"</tr>\n{table}</table></div>\n<ul class=dim>{notes}</ul>\n</html>\n"
     )
 
 
 def _cells(row: Json) -> list[str]:
-    name = row["rater"] + " (a program)" * row["simulated"]
+    name = "".join(c if c.isprintable() else "?" for c in row["rater"]) + " (a program)" * row["simulated"]
     times = [_few(row["timed"][k]) or f"{row['median_s'][k]:g} (n {row['timed'][k]})" for k in ("triage", "text")]
     shares = [figure(row[k]) for k in ("agreement", "gold", "edits", "quick")]
     return [name, f"{row['clips']} ({row['clips_of_all_shares']})", *shares, *times]

@@ -396,10 +396,14 @@ def agree(
     if recipe is not None:
         _stage("agree", recipe, None, as_json)
         return
-    from curation.agreement import agree_table, render_agreement
+    from curation.agreement import LEVELS, agree_table, render_agreement
 
     assert table is not None
-    named = {name: level for name, _, level in (one.rpartition("=") for one in levels)}  # "": of all others
+    named: dict[str, str] = {}
+    for one in levels:
+        plain = one.partition(":")[0] in LEVELS or "=" not in one  # for all fields that are not named
+        name, _, level = ("", "", one) if plain else one.partition("=")
+        named[name] = level
     result = agree_table(table, level=named, seed=seed, replicates=replicates)
     click.echo(json.dumps(result, ensure_ascii=False) if as_json else render_agreement(result))
 

@@ -143,5 +143,6 @@ def _blind(
             said = rng.randrange(n_options) if rng.random() < error["class"] else right
             results.append(_result(control, {"choices": [LETTERS[said]]}))
         elif rest == "cause":
-            results.append(_result(control, {"choices": [rng.choice(sorted(control.choices))]}))
+            draw = rng if rng.random() < error["class"] else seeded(data["assignment"], "cause")
+            results.append(_result(control, {"choices": [draw.choice(sorted(control.choices))]}))
     return results
