@@ -68,6 +68,11 @@ def load_authors(recipe: Recipe, packs: dict[str, TaskPack]) -> dict[str, Model 
             why = "its questions are dealt over all clips" if pack.dealt else "it has no prompt.md"
             raise UsageError(f"draft.author.{name}: a model cannot write '{name}': {why}; see schemas/README.md")
         authors[name] = models.get(author)
+    unpriced = [m.name for m in authors.values() if m and m.price is None]
+    if unpriced and given["budget_usd"] is not None:
+        raise UsageError(
+            f"draft.models.{unpriced[0]}: a budget needs a price; say price: {{in: …, out: …}} (USD per million)"
+        )
     return authors
 
 

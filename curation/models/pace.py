@@ -94,8 +94,8 @@ class Pace:
             return now
 
     def leave(self, fine: bool) -> None:
-        """A request is over; `fine` ones let the limit grow, if it was the limit that held things up."""
-        if fine and self.in_flight >= int(self.limit):
+        """A request is over; `fine` ones let the limit grow, if others wait to start."""
+        if fine and self._turn.locked():
             self.limit = min(self.most, self.limit + (1.0 if self.growing else 1.0 / self.limit))
         self.in_flight -= 1
         self._freed.set()
