@@ -37,13 +37,16 @@ _STYLE = """
            margin-bottom: 10px; }
 .rv-card p { margin: 0; }
 .rv h4 { font-size: 14px !important; line-height: 1.4 !important; margin: 4px 0 !important; }
+.rv [class*=ant-collapse] { background: transparent; color: var(--color-neutral-content, #333) !important;
+                            border-color: var(--color-neutral-border, #ddd); }
 .rv-hint h4 { font-weight: 400 !important; color: var(--color-neutral-content-subtle, #666); }
-.rv-named { display: flex; gap: 6px; align-items: flex-start; }
+.rv-named { display: flex; gap: 6px; align-items: baseline; }
+.rv-named h4 { min-width: 52px; }
 .rv-named input[type=number] { width: 60px; padding: 2px 6px; }
 .rv-focus button { all: unset; font-size: 13px; color: var(--color-neutral-content-subtle, #666); }
 .rv-focus button:focus-visible { text-decoration: underline; }
 .rv-guide { font-size: 14px; }
-.rv-guide :is(h2, h3) { font-size: 15px !important; margin: 8px 0 4px !important; }
+.rv-guide :is(h1, h2) { font-size: 15px !important; margin: 8px 0 4px !important; }
 .rv-guide :is(p, li, td, th) { font-size: 14px !important; line-height: 1.4 !important; }
 .rv-guide :is(td, th) { padding: 4px 6px !important; }
 .rv [style*=orphans] sup, .rv [style*=orphans] [class*=hint] { display: none; }
@@ -107,6 +110,8 @@ def compose(packs: Sequence[TaskPack], *, blind: bool = False, said: bool = Fals
             box = ET.SubElement(box, "View", className="rv-guide")
             text = (pack.path / "guidelines.md").read_text(encoding="utf-8").partition("\n")[2]
             text = text.replace("<", "&lt;").replace("$", "\uff04")  # no HTML; a plain $ is a variable
+            text = re.sub(r"^\|[-| :]+\n", "", text, flags=re.M)  # Label Studio's Markdown has no tables
+            text = re.sub(r"^\| *(.*?)[ |]*$", lambda m: "- " + m[1].replace(" | ", " — "), text, flags=re.M)
             ET.SubElement(box, "Markdown", value=text)
     ET.SubElement(left, "Header", value="Something wrong with the clip itself? Then nothing else is asked.", size="5")
     box = ET.SubElement(
