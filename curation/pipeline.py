@@ -54,7 +54,7 @@ def perform(
 def plan(recipe: Recipe, until: str | None = None) -> list[str]:
     """The steps of a recipe in order, up to and with `until`. Raises UsageError for an unknown step."""
     names = [n for n in STEPS if not (n == "triage" and recipe["event"]["basis"] == "source")]
-    names = [n for n in names if n not in ("finetune", "eval") or recipe[n].get("enabled", True)]
+    names = [n for n in names if n not in ("finetune", "eval") or recipe[n]["enabled"]]
     if until is None:
         return names
     if until not in names:
@@ -109,13 +109,13 @@ def evaluate(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progres
     model = model_dir(ws, recipe, release)
     if not (model / "train.json").is_file():
         raise DataError(f"{model}: no trained model; run `autodrive finetune` first")
-    shared = {k: recipe["finetune"][k] for k in ("frames", "size", "precision", "device") if k in recipe["finetune"]}
-    config = {**shared, "seed": recipe.seed, "cache": str(model / "frames"), **recipe["eval"]}
+    config = {k: recipe["finetune"][k] for k in ("frames", "size", "precision", "device")} | recipe["eval"]
+    config |= {"seed": recipe.seed, "cache": str(model / "frames"), "revision": None}
     out = ws.root / "reports" / release.version / model.name
-    named = recipe["finetune"].get("model", "tiny")
+    named = recipe["finetune"]["model"]
     base = model / "base" if named == "tiny" else named
     tuned = predict(release, model / "model", config, out / "tuned.jsonl", progress)
-    untrained = {**config, "arms": ["full"], "revision": recipe["finetune"].get("revision")}
+    untrained = {**config, "arms": ["full"], "revision": recipe["finetune"]["revision"]}
     predict(release, base, untrained, out / "untrained.jsonl", progress)
     rows = [json.loads(line) for line in (out / "tuned.jsonl").read_bytes().splitlines()]
     rows += [{**json.loads(line), "arm": "untrained"} for line in (out / "untrained.jsonl").read_bytes().splitlines()]

@@ -70,7 +70,7 @@ def load_recipe(path: Path) -> Recipe:
     except (TypeError, ValueError) as e:
         raise UsageError(f"{path}: {e}; put dates in quotes, and leave out what JSON cannot hold") from None
     check(path, data)
-    return Recipe(path.resolve(), _with_defaults(schema(), data))
+    return Recipe(path.resolve(), with_defaults(schema(), data))
 
 
 def check(path: Path, data: Json) -> None:
@@ -93,12 +93,12 @@ def check(path: Path, data: Json) -> None:
     raise UsageError(f"{path}: {where}: {message}")
 
 
-def _with_defaults(node: Json, value: Any) -> Any:
+def with_defaults(node: Json, value: Any) -> Any:
     """`value` with the defaults of `node` (and of what it refers to) filled in, sections included."""
     if "$ref" in node:
         node = schema()["$defs"][node["$ref"].removeprefix("#/$defs/")]
     if isinstance(value, list) and isinstance(node.get("items"), dict):
-        return [_with_defaults(node["items"], v) for v in value]
+        return [with_defaults(node["items"], v) for v in value]
     if not isinstance(value, dict):
         return value
     out = dict(value)
@@ -107,7 +107,7 @@ def _with_defaults(node: Json, value: Any) -> Any:
         if key not in out and "default" in resolved:
             out[key] = copy.deepcopy(resolved["default"])
         if key in out:
-            out[key] = _with_defaults(resolved, out[key])
+            out[key] = with_defaults(resolved, out[key])
     return out
 
 

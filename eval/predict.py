@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.errors import DataError, UsageError
+from curation.errors import DataError
 from curation.ids import make_id, seeded, sha256_file
 from curation.release import Release, write_atomic
 from curation.types import Json, Progress, Report
@@ -24,19 +24,7 @@ from finetune import vlm
 from finetune.data import FrameStore
 from finetune.vlm import Frames, torch
 
-ARMS = ("full", "blind", "first_frame", "last_frame", "shuffled")
 SPLITS = ("test", "validation")  # what is predicted, and what calibrates
-DEFAULTS: Json = {
-    "arms": list(ARMS),
-    "frames": 16,
-    "size": [84, 56],
-    "batch_size": 48,  # answers scored at once
-    "revision": None,
-    "precision": "auto",
-    "device": "auto",
-    "seed": 0,
-    "cache": None,  # folder of decoded frames; by default beside the predictions
-}
 Array = NDArray[np.float64]
 
 
@@ -44,20 +32,16 @@ def run(release: Release, model_dir: str | Path, config: Json, out: Path, progre
     """Write predictions of the test split to `out` (JSONL, a row per clip and arm), going on where a kill stopped it.
 
     Row: clip_id, group, arm, truth, pred, scores {class: probability}, slice. Beside it, `<out>.raw.jsonl` holds the
-    log-likelihoods. Raises UsageError for unknown arms or keys and DataError for a release without what is asked.
+    log-likelihoods. `config`: the recipe's section `eval`, of `finetune` frames, size, precision and device, and seed,
+    cache (folder of decoded frames) and the model's revision. Raises DataError for a release without what is asked.
     """
-    unknown = sorted(set(config) - set(DEFAULTS)) + sorted(set(config.get("arms", [])) - set(ARMS))
-    if unknown:
-        raise UsageError(f"eval: unknown {unknown[0]!r}; keys are {', '.join(DEFAULTS)}, arms {', '.join(ARMS)}")
-    config = {**DEFAULTS, **config}
     rows = {split: _rows(release, split) for split in SPLITS}
     classes, around = _answers([*_rows(release, "train"), *rows["validation"]])
     model, processor = vlm.load(model_dir, config["revision"], device=config["device"], dtype=config["precision"])
     about = {k: config[k] for k in ("revision", "frames", "size", "precision", "seed")}
     key = make_id("scores", [release.id, _weights(model_dir), about, classes, around])
     out.parent.mkdir(parents=True, exist_ok=True)
-    cache = Path(config["cache"] or out.parent / "frames")
-    frames = FrameStore(release, config["frames"], tuple(config["size"]), cache)
+    frames = FrameStore(release, config["frames"], tuple(config["size"]), Path(config["cache"]))
     known = _Known(out.with_suffix(".raw.jsonl"), key)
     scorer = _Scorer(model, vlm.Encoder(processor, budget=0), classes, around)
     for split, wanted in rows.items():

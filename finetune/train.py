@@ -31,30 +31,6 @@ from finetune import tiny, vlm
 from finetune.data import Example, FrameStore, epochs, examples
 from finetune.vlm import torch
 
-DEFAULTS: Json = {
-    "model": "tiny",  # or a folder, or a hub id
-    "revision": None,  # of the model on the hub
-    "tiny": {},  # sizes, see finetune.tiny.build
-    "tasks": {"event": 1.0, "cot": 1.0},  # how often an epoch shows each task's conversations
-    "frames": 16,
-    "size": [84, 56],  # width, height in pixels
-    "max_steps": None,  # deterministic by seed; or
-    "max_seconds": None,  # a time budget: the schedule follows the clock, so a slow machine completes it too
-    "batch_size": 16,
-    "micro_batch": None,  # rows on the device at once; gradients are accumulated
-    "lr": 1.5e-3,
-    "warmup": 0.05,  # share of the run
-    "weight_decay": 0.01,
-    "clip_norm": 1.0,
-    "lora": None,  # {"r": 32, "alpha": 32, "dropout": 0.0}; none is full fine-tuning
-    "freeze_vision": False,
-    "flips": False,
-    "seed": 0,
-    "precision": "auto",  # float32 on CPU, else bfloat16 where it loses nothing that matters
-    "gradient_checkpointing": False,
-    "device": "auto",
-    "checkpoint_s": 60.0,
-}
 LIBRARIES = ("torch", "torchvision", "transformers", "peft", "av", "numpy")
 VISION = ("visual", "vision_tower", "vision_model")  # how families name what sees
 
@@ -71,10 +47,11 @@ class State:
 def run(release: Release, config: Json, out: Path, progress: Progress | None = None) -> Report:
     """Fine-tune on the release's training split and write `out`; after a kill the same call goes on.
 
-    `config`: see `DEFAULTS`. With `max_steps` alone the result depends on the inputs only. Raises UsageError for a
-    config that makes no sense and DataError for a release or model that cannot be used.
+    `config`: the recipe's section `finetune`, and `seed`. With `max_steps` alone the result depends on the inputs only.
+    Raises UsageError for a run without an end and DataError for a release or model that cannot be used.
     """
-    config = checked(config)
+    if not (config["max_steps"] or config["max_seconds"]):
+        raise UsageError("finetune: say how long to train: max_steps or max_seconds (the first reached ends it)")
     key = make_id("train", [release.id, {k: v for k, v in config.items() if k != "checkpoint_s"}])
     log = out / "train.json"
     if log.is_file():
@@ -99,18 +76,6 @@ def run(release: Release, config: Json, out: Path, progress: Progress | None = N
     return _report(said)
 
 
-def checked(config: Json) -> Json:
-    """`config` with the defaults filled in. Raises UsageError for unknown keys and missing budgets."""
-    unknown = sorted(set(config) - set(DEFAULTS))
-    if unknown:
-        raise UsageError(f"finetune: unknown key {unknown[0]!r}; known are {', '.join(DEFAULTS)}")
-    full = {**DEFAULTS, **config}
-    if not (full["max_steps"] or full["max_seconds"]):
-        fix = "max_steps or max_seconds (of both, the first reached ends it)"
-        raise UsageError(f"finetune: say how long to train: {fix}")
-    return full
-
-
 def _base(config: Json, items: list[Example], out: Path) -> str:
     if config["model"] != "tiny":
         return str(config["model"])
@@ -132,7 +97,7 @@ def _model(base: str, config: Json) -> tuple[Any, Any]:
         adapter = LoraConfig(
             r=lora["r"],
             lora_alpha=lora["alpha"],
-            lora_dropout=lora.get("dropout", 0.0),
+            lora_dropout=lora["dropout"],
             target_modules="all-linear",
             exclude_modules=rf".*({'|'.join(VISION)}).*" if config["freeze_vision"] else None,
             task_type="CAUSAL_LM",

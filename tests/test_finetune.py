@@ -17,11 +17,14 @@ pytest.importorskip("torch")
 import torch
 
 from curation.errors import DataError, UsageError
+from curation.recipe import check, schema, with_defaults
 from finetune import data, tiny, train, vlm
 
 COLOURS = {"collision": (220, 40, 40), "near_collision": (40, 200, 40), "normal": (50, 60, 220)}
 SIZES = {"hidden": 64, "layers": 2, "vision_hidden": 64, "vision_layers": 2, "vocabulary": 400}
-CONFIG = {"frames": 4, "size": [56, 56], "batch_size": 12, "lr": 3e-3, "tiny": SIZES, "device": "cpu"}
+SECTION = schema()["$defs"]["finetune"]
+CONFIG = {"seed": 0, **with_defaults(SECTION, {"frames": 4, "size": [56, 56], "batch_size": 12, "lr": 3e-3})}
+CONFIG |= {"tiny": SIZES, "device": "cpu"}
 
 
 class Toy:
@@ -301,7 +304,7 @@ def test_gradients_do_not_depend_on_the_micro_batch(toy: Any, loaded: tuple[Any,
     found = []
     for micro in (None, 1, 3):
         model.zero_grad()
-        config = train.checked({"max_steps": 1, "micro_batch": micro})
+        config = {**CONFIG, "max_steps": 1, "micro_batch": micro}
         train._Trainer(model, None, config, "", Path(), 0).backward(rows)
         found.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
     model.zero_grad()
@@ -310,7 +313,12 @@ def test_gradients_do_not_depend_on_the_micro_batch(toy: Any, loaded: tuple[Any,
 
 
 def test_an_adapter_equals_its_merged_model(trained: tuple[Path, Any], toy: Any, tmp_path: Path) -> None:
-    config = {**CONFIG, "model": str(trained[0] / "model"), "lora": {"r": 4, "alpha": 8}, "freeze_vision": True}
+    config = {
+        **CONFIG,
+        "model": str(trained[0] / "model"),
+        "lora": {"r": 4, "alpha": 8, "dropout": 0.0},
+        "freeze_vision": True,
+    }
     report = train.run(toy, {**config, "max_steps": 3, "lr": 1e-2}, tmp_path)
     assert set(report.data["weights"]) == {"adapter_model.safetensors"}
     assert 0 < report.data["parameters"]["trained"] < report.data["parameters"]["all"] / 4
@@ -324,13 +332,13 @@ def test_an_adapter_equals_its_merged_model(trained: tuple[Path, Any], toy: Any,
     assert vlm.completion_loss(base, batch)[0].item() != pytest.approx(adapted, rel=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("config", "words"),
-    [({"max_steps": 1, "learning_rate": 1}, "unknown key 'learning_rate'"), ({}, "max_steps or max_seconds")],
-)
-def test_a_config_that_makes_no_sense_is_a_usage_error(config: dict[str, Any], words: str) -> None:
-    with pytest.raises(UsageError, match=words):
-        train.checked(config)
+def test_a_config_that_makes_no_sense_is_a_usage_error(toy: Any, tmp_path: Path) -> None:
+    recipe = {"name": "x", "sources": [{"kind": "demo", "triplets": 1, "drives": 1}]}
+    for section, wrong in (("finetune", {"max_step": 1}), ("eval", {"frames": 4})):
+        with pytest.raises(UsageError, match=f"{section}: unknown key '{next(iter(wrong))}'"):
+            check(Path("recipe.yaml"), {**recipe, section: wrong})
+    with pytest.raises(UsageError, match="max_steps or max_seconds"):
+        train.run(toy, CONFIG, tmp_path)
 
 
 def test_a_model_that_is_not_there_is_a_data_error(tmp_path: Path) -> None:

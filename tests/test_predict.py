@@ -13,11 +13,13 @@ import pytest
 pytest.importorskip("torch")
 
 from curation.errors import DataError, UsageError
+from curation.recipe import check, schema, with_defaults
 from eval import predict
 from finetune import tiny, train, vlm
 
 CLASSES = {"collision": 40, "near_collision": 120, "normal": 210}
-CONFIG = {"frames": 4, "size": [56, 56], "device": "cpu"}
+ARMS = schema()["$defs"]["eval"]["properties"]["arms"]["default"]
+SHARED = {"seed": 0, "frames": 4, "size": [56, 56], "device": "cpu"}
 
 
 class Toy:
@@ -63,6 +65,12 @@ class Toy:
 
 
 @pytest.fixture
+def config(tmp_path: Path) -> dict[str, Any]:
+    about = {"batch_size": 48, "precision": "auto", "revision": None, "cache": str(tmp_path / "frames")}
+    return {**SHARED, **about, "arms": ARMS}
+
+
+@pytest.fixture
 def toy(make_video: Callable[..., Path], tmp_path: Path) -> Any:
     return Toy(make_video, tmp_path / "toy")
 
@@ -80,7 +88,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 def test_arms_show_what_they_say() -> None:
     frames = np.arange(6, dtype=np.uint8).reshape(6, 1, 1, 1) * np.ones((6, 2, 2, 3), np.uint8)
-    seen = {arm: predict.shown(frames, arm, "clip1_a") for arm in predict.ARMS}
+    seen = {arm: predict.shown(frames, arm, "clip1_a") for arm in ARMS}
     assert seen["blind"] is None
     assert np.array_equal(seen["full"], frames)
     assert np.array_equal(seen["first_frame"], np.zeros_like(frames))
@@ -92,31 +100,33 @@ def test_arms_show_what_they_say() -> None:
     assert len(orders) > 10, "each clip has its own order"
 
 
-def test_a_trained_model_sees_and_the_blind_arm_guesses(toy: Any, tmp_path: Path) -> None:
+def test_a_trained_model_sees_and_the_blind_arm_guesses(toy: Any, config: dict[str, Any], tmp_path: Path) -> None:
     """Only what comes after the first frame tells the classes apart."""
     sizes = {"hidden": 64, "layers": 2, "vision_hidden": 32, "vision_layers": 1, "vocabulary": 400}
-    config = {**CONFIG, "tiny": sizes, "batch_size": 12, "lr": 3e-3, "max_steps": 60}
-    train.run(toy, config, tmp_path / "run")
+    given = {**SHARED, "tiny": sizes, "batch_size": 12, "lr": 3e-3, "max_steps": 60}
+    train.run(toy, with_defaults(schema()["$defs"]["finetune"], given), tmp_path / "run")
     out = tmp_path / "eval" / "test.jsonl"
-    report = predict.run(toy, tmp_path / "run" / "model", CONFIG, out)
+    report = predict.run(toy, tmp_path / "run" / "model", config, out)
     rows = _lines(out)
-    assert len(rows) == 9 * len(predict.ARMS)
+    assert len(rows) == 9 * len(ARMS)
     assert set(rows[0]) == {"clip_id", "group", "arm", "truth", "pred", "scores", "slice"}
     assert all(sum(r["scores"].values()) == pytest.approx(1, abs=1e-4) for r in rows)
     assert all(r["pred"] == max(r["scores"], key=r["scores"].get) for r in rows)
-    right = {arm: sum(r["pred"] == r["truth"] for r in rows if r["arm"] == arm) for arm in predict.ARMS}
+    right = {arm: sum(r["pred"] == r["truth"] for r in rows if r["arm"] == arm) for arm in ARMS}
     assert right["full"] == 9
     assert right["blind"] == right["first_frame"] == 3
     assert len({json.dumps(r["scores"]) for r in rows if r["arm"] == "blind"}) == 1
-    assert report.counts == {"clips": 9, "arms": len(predict.ARMS)}
+    assert report.counts == {"clips": 9, "arms": len(ARMS)}
 
 
-def test_scores_equal_the_models_own_likelihoods(toy: Any, untrained: Path, tmp_path: Path) -> None:
+def test_scores_equal_the_models_own_likelihoods(
+    toy: Any, untrained: Path, config: dict[str, Any], tmp_path: Path
+) -> None:
     """Batched scores against a plain forward pass and sum, one answer at a time."""
     import torch
 
     out = tmp_path / "p.jsonl"
-    predict.run(toy, untrained, {**CONFIG, "arms": ["full"], "batch_size": 7}, out)
+    predict.run(toy, untrained, {**config, "arms": ["full"], "batch_size": 7}, out)
     row = next(r for r in _lines(out.with_suffix(".raw.jsonl")) if r["clip_id"] == "clip1_test4")
     model, processor = vlm.load(untrained, device="cpu")
     frames, fps = predict.FrameStore(toy, 4, (56, 56)).get("clip1_test4")
@@ -135,10 +145,10 @@ def test_scores_equal_the_models_own_likelihoods(toy: Any, untrained: Path, tmp_
 
 
 def test_a_second_run_scores_nothing_again(
-    toy: Any, untrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    toy: Any, untrained: Path, config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "p.jsonl"
-    config = {**CONFIG, "arms": ["full", "blind"]}
+    config["arms"] = ["full", "blind"]
     first = predict.run(toy, untrained, config, out)
     told, raw_row = _lines(out)[4], _lines(out.with_suffix(".raw.jsonl"))[4]
     assert (told["clip_id"], told["arm"]) == (raw_row["clip_id"], raw_row["arm"])
@@ -192,9 +202,10 @@ def test_calibration_without_information_predicts_frequencies() -> None:
     assert p.tolist() == pytest.approx([0.6, 0.3, 0.1], abs=0.02)
 
 
-def test_unknown_arms_and_missing_splits_are_told(toy: Any, tmp_path: Path) -> None:
+def test_unknown_arms_and_missing_splits_are_told(toy: Any, config: dict[str, Any], tmp_path: Path) -> None:
+    recipe = {"name": "x", "sources": [{"kind": "demo", "triplets": 1, "drives": 1}]}
     with pytest.raises(UsageError, match="'middle_frame'"):
-        predict.run(toy, tmp_path, {"arms": ["middle_frame"]}, tmp_path / "p.jsonl")
+        check(tmp_path, {**recipe, "eval": {"arms": ["middle_frame"]}})
     toy.clips = [c for c in toy.clips if c[0] != "test"]
     with pytest.raises(DataError, match="in split 'test'"):
-        predict.run(toy, tmp_path, CONFIG, tmp_path / "p.jsonl")
+        predict.run(toy, tmp_path, config, tmp_path / "p.jsonl")
