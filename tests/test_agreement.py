@@ -13,6 +13,7 @@ from typing import Any
 import krippendorff
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
@@ -21,6 +22,7 @@ from statsmodels.stats.inter_rater import cohens_kappa, fleiss_kappa
 from curation.agreement import Rating, agree_table, field_report, gate, render_agreement
 from curation.agreement_scores import cohen, scores
 from curation.agreement_sums import Ratings, encode, iou, item_fold, item_stat, wilson
+from curation.cli import main
 from curation.errors import DataError, UsageError
 
 NAN = float("nan")
@@ -512,3 +514,12 @@ def test_the_text_names_figures_and_cautions(tmp_path: Path) -> None:
     assert "raw agreement         0.940 [" in text and "high by chance" in text and "\x1b" not in text
     assert "disagree on 94: a: y, b: n" in text
     json.dumps(result, allow_nan=False)
+
+
+def test_one_level_for_all_and_another_for_one(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    rows = [f"{i},{r},{f},{i % 4}" for i in range(9) for r in "ab" for f in "fg"]
+    path.write_text("\n".join(["item,rater,field,value", *rows]))
+    levels = ["--level", "ordinal:0<1<2<3", "--level", "f=nominal"]
+    told = CliRunner().invoke(main, ["agree", "--table", str(path), *levels, "--json"]).output
+    assert {name: one["level"] for name, one in json.loads(told).items()} == {"f": "nominal", "g": "ordinal"}
