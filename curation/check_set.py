@@ -39,7 +39,8 @@ def check_set(drafts: Sequence[Draft], packs: Mapping[str, TaskPack], classes: M
 
 def _prose(pack: TaskPack, draft: Draft) -> str:
     said = texts(pack.schema, draft.value)
-    return " ".join(s.text for s in said if "question" not in s.owner or (s.key == "answer" and not s.owner["options"]))
+    free = (s for s in said if "question" not in s.owner or (s.key == "answer" and not s.owner.get("options")))
+    return " ".join(s.text for s in free)
 
 
 def _biases(asked: list[tuple[Json, str]], base: Counter[str]) -> Iterator[tuple[str, str]]:

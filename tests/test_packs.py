@@ -16,6 +16,9 @@ from jsonschema import Draft202012Validator
 
 from curation import tasks
 from curation.answers import read_annotations
+from curation.check_set import check_set
+from curation.check_text import Context
+from curation.checks import check_record
 from curation.deal import deal
 from curation.forms import compose, controls, expand, task_data
 from curation.tasks import TaskPack
@@ -202,6 +205,21 @@ def test_asked_blind_chains_wait_for_the_class_and_questions_come_without_answer
         ({**i, "answer": a} for i, a in zip(items, first, strict=True)), key=str
     )
     assert not found["watched"] and not found["caption"]
+
+
+# -- the checks --------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", [p.name for p in TEXT])
+def test_the_checks_find_nothing_in_good_values(name: str) -> None:
+    for value in good(name):
+        cls = value.get("conclusion") or ("collision" if "3.4" in json.dumps(value) else None)
+        event = {"class": cls, "alert_s": 2.1, "event_s": 3.4, "ego_role": "striking"}
+        if cls == "normal":
+            event |= {"alert_s": None, "event_s": None, "ego_role": "none"}
+        found = check_record(value, Context(PACKS[name], CLIP, event if cls else None, {}, ()))
+        assert not [f for f in found if f.rule not in ("class_unresolved", "citation")], found
+    told = [replace(DRAFTS[name], clip_id=f"clip{i}", author="a-model", id="") for i in range(2)]
+    copied = [i for i in check_set(told, PACKS, {}) if i.rule == "copy"]
+    assert len(copied) == any(len(v.split()) >= 8 for v in re.findall(r'"([^"]*)"', json.dumps(told[0].value)))
 
 
 # -- fair questions from what was watched ------------------------------------------------------------------------------
