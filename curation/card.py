@@ -125,7 +125,7 @@ def _agreement(info: Json) -> str:
 def _probe(info: Json) -> str:
     head = ["task", "family", "questions", "accuracy without the video", "chance", "verdict"]
     rows = [
-        [r["task"], r["family"], r["n"], interval(r["accuracy"]), f"{r['chance']:.3f}", r["verdict"]]
+        [r["task"], r["family"], r["n"], interval(r["accuracy"]), interval(r["chance"]), r["verdict"]]
         for r in info["probe"]
     ]
     if not rows:

@@ -16,14 +16,21 @@ Traps, and what is done about them
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+import schemas
 from curation import priors
+from curation.ids import seeded
 from curation.priors import EVERYTHING, PERMUTED, Floats, Ints
+from curation.questions import Option, UnreadableError, parse_answer
 from curation.types import Json
+
+Ask = Callable[[list[str]], Sequence[str | None]]  # prompts → replies, in order; None where there is none
 
 MARGIN = 0.03
 MIN_GROUPS = 30
@@ -110,10 +117,44 @@ def probe_class(
     return scores({EVERYTHING: hit}, chance, group, weights=weights, replicates=replicates)[EVERYTHING]
 
 
+def probe_asked(items: Sequence[Mapping[str, Any]], ask: Ask, *, seed: int = 0, replicates: int = 1000) -> Json:
+    """Can a language model pick the answers without the video? Items, intervals and verdicts as in `probe_closed`.
+
+    Each question is asked once, by `schemas/probe.md`, its options in an order drawn by `seed` and the item's id. A
+    reply that names no option (`unread`) counts as a draw, 1/k.
+    """
+    if len({str(item["group"]) for item in items}) < 2:
+        return _nothing(len(items), 1, "nothing can be held out") | {"by_family": {}, "unread": 0}
+    text = (Path(schemas.__file__).parent / "probe.md").read_text(encoding="utf-8")
+    head, middle, tail = re.split(r"\{\{question\}\}|\{\{options\}\}", text)
+    orders = [seeded(seed, "probe", i["id"]).sample(i["options"], len(i["options"])) for i in items]
+    listed = ["\n".join(f"{chr(65 + n)}. {option}" for n, option in enumerate(order)) for order in orders]
+    prompts = [f"{head}{i['question']}{middle}{o}{tail}" for i, o in zip(items, listed, strict=True)]
+    hits, chance = np.zeros(len(items)), np.array([1 / len(order) for order in orders])
+    unread = 0
+    for n, (item, order, reply) in enumerate(zip(items, orders, ask(prompts), strict=True)):
+        options = [Option(o, i, chr(65 + i)) for i, o in enumerate(order)]
+        try:
+            place = parse_answer(options, (reply or "").strip().partition("\n")[0], "letter")
+        except UnreadableError:
+            unread += 1
+            hits[n] = chance[n]
+            continue
+        hits[n] = order[place] == item["options"][item["answer"]]
+    group, family = (np.array([str(item[key]) for item in items]) for key in ("group", "family"))
+    names = np.unique(family)
+    by_family = {
+        str(name): scores({EVERYTHING: hits[of]}, chance[of], group[of], tests=len(names), replicates=replicates)
+        for name in names for of in [family == name]
+    }  # fmt: skip
+    whole = scores({EVERYTHING: hits}, chance, group, replicates=replicates)
+    return whole[EVERYTHING] | {"by_family": {f: s[EVERYTHING] for f, s in by_family.items()}, "unread": unread}
+
+
 def scores(
     hits: Mapping[str, Floats],
     chance: Floats,
-    group: Ints,
+    group: Any,
     *,
     weights: Floats | None = None,
     tests: int = 1,
@@ -128,7 +169,7 @@ def scores(
     n, n_groups = len(chance), int(members.max()) + 1
     values = np.stack([*hits.values(), chance], axis=1)
     weights = np.ones(n) if weights is None else weights
-    draws = _resampled(values, weights, members, replicates)
+    draws = resampled(values, weights, members, replicates)
     means = np.average(values, axis=0, weights=weights)
     out: dict[str, Json] = {}
     for column, name in enumerate(hits):
@@ -147,7 +188,7 @@ def scores(
     return out
 
 
-def _resampled(values: Floats, weights: Floats, group: Ints, replicates: int) -> Floats:
+def resampled(values: Floats, weights: Floats, group: Ints, replicates: int) -> Floats:
     """Bootstrap over groups of weighted means: `values` items x columns to replicates x columns."""
     n = int(group.max()) + 1
     total, weight = np.zeros((n, values.shape[1])), np.bincount(group, weights)

@@ -9,55 +9,76 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import Any
 
+from curation.annotators import standing
 from curation.check_set import check_set
 from curation.check_text import Context
 from curation.checks import check_record
 from curation.draft import current_drafts
-from curation.probe import probe_class, probe_closed
+from curation.judge import judge_lines, judge_rows
+from curation.probe import Ask, probe_asked, probe_class, probe_closed
 from curation.recipe import Recipe
 from curation.rows import shown
 from curation.store import Workspace, current_sources, decisions
 from curation.tasks import TaskPack, errors, items, load_packs
-from curation.types import PUBLISHED_BASES, Clip, Draft, Issue, Json, Label, Progress, Report
+from curation.types import PUBLISHED_BASES, Clip, Draft, Issue, Json, Label, Progress, Report, Review
 
 CLASS = "the class, from what is asked"  # the probe's family for a whole question side
 SHOWN, TOLD, SHORT = 30, 5, 16  # lines of the summary; of them with an example; characters of an id
 
 
-def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Progress | None = None) -> Report:
-    """Write the views `issues` and `probe`. `ok` is false when a finding is as grave as the recipe's `fail_on`.
+def run(
+    ws: Workspace,
+    recipe: Recipe,
+    *,
+    limit: int | None = None,
+    progress: Progress | None = None,
+    ask: Ask | None = None,
+) -> Report:
+    """Write the views `issues`, `probe`, `judge`. `ok` is false when a finding is as grave as the recipe's `fail_on`.
 
-    With `limit` the first drafts are checked and told of, but nothing is written: a part is no view.
+    With `limit` the first drafts are checked and told of, but nothing is written: a part is no view. `ask` puts
+    questions to the recipe's `probe_model`.
     """
     packs = load_packs(["event", *recipe["tasks"]], recipe.base)
     labels = ws.labels()
-    drafts = sorted(current_drafts(ws, recipe, labels).values(), key=lambda d: (d.task, d.clip_id))[:limit]
+    current = sorted(current_drafts(ws, recipe, labels).values(), key=lambda d: (d.task, d.clip_id))[:limit]
+    drafts = [d for d in current if not packs[d.task].spec["judges"]]
     events = {x.clip_id: x for x in labels if x.task == "event" and x.basis in PUBLISHED_BASES}
     clips, sources = {c.id: c for c in ws.read(Clip)}, current_sources(ws)
     groups = {row["clip_id"]: row["group"] for row in ws.read_view("groups")}
     found: list[Issue] = []
-    for done, draft in enumerate(drafts):
+    for done, draft in enumerate(current):
         if progress and done % 50 == 0:
-            progress("validate", done, len(drafts))
+            progress("validate", done, len(current))
         clip = clips[draft.clip_id]
         label = events.get(clip.id)
         known = label.value if label else None
         context = Context(packs[draft.task], clip, known, sources[clip.source_id].attributes)
         found += record_issues(draft, context)
     found += check_set(drafts, packs, {clip: x.value["class"] for clip, x in events.items()})
-    probes = [row for task in recipe["tasks"] if task in packs for row in probe(packs[task], drafts, events, groups)]
+    name = recipe["validate"]["probe_model"]
+    asked = (name, ask) if name and ask else None
+    probes = [row for pack in packs.values() for row in probe(pack, drafts, events, groups, asked)]
+    judges = [
+        row for pack in packs.values() if pack.spec["judges"]
+        for row in judge_rows(pack, [d for d in current if d.task == pack.name],
+                              {d.id: d for d in drafts if d.task == pack.spec["judges"]},
+                              standing(ws.read(Review)), groups)
+    ]  # fmt: skip
     if limit is None:
-        ws.write_view("issues", found)
-        ws.write_view("probe", probes)
-    report = _report(ws, recipe, drafts, found, probes)
-    report.notes += [f"only {len(drafts)} drafts looked at, nothing written"] if limit else []
+        for view, rows in (("issues", found), ("probe", probes), ("judge", judges)):
+            ws.write_view(view, rows)
+    report = _report(ws, recipe, current, found, probes)
+    report.notes += judge_lines(judges)
+    report.data["judge"] = judges
+    report.notes += [f"only {len(current)} drafts looked at, nothing written"] if limit else []
     return report
 
 
 def record_issues(draft: Draft, context: Context) -> list[Issue]:
     """The findings on one draft: schema faults first; the rules run only on a value of the right shape."""
     faults = errors(context.pack, draft.value)
-    if faults:
+    if faults or context.pack.spec["judges"]:
         return [Issue(draft.id, "schema", e.pointer, "error", f"{e.keyword}: {e.message}", draft.task) for e in faults]
     return [
         Issue(draft.id, f.rule, f.pointer, f.severity, f.message, draft.task)
@@ -65,8 +86,16 @@ def record_issues(draft: Draft, context: Context) -> list[Issue]:
     ]
 
 
-def probe(pack: TaskPack, drafts: list[Draft], events: dict[str, Label], groups: dict[str, str]) -> list[Json]:
-    """One row per family of closed questions of a task, and one for the whole; free texts: can the class be told?"""
+def probe(
+    pack: TaskPack,
+    drafts: list[Draft],
+    events: dict[str, Label],
+    groups: dict[str, str],
+    asked: tuple[str, Ask] | None = None,
+) -> list[Json]:
+    """One row per family of closed questions of a task, and one for the whole; again as a model, named in `asked`,
+    picks them; and one for the class, told from what is asked.
+    """
     own = [d for d in drafts if d.task == pack.name and d.clip_id in groups]
     questions = [q for d in own for q in closed_questions(pack, d, groups[d.clip_id])]
     rows = []
@@ -74,11 +103,16 @@ def probe(pack: TaskPack, drafts: list[Draft], events: dict[str, Label], groups:
         result = probe_closed(questions, seeds=2, replicates=400)
         families = {"all": result, **result["by_family"]}
         rows = [_probe_row(pack.name, family, r) for family, r in families.items()]
-    asked = [(d.clip_id, side) for d in own if d.clip_id in events for side in question_sides(pack, d)]
-    if len({side for _, side in asked}) > 1:
-        classes = [events[clip].value["class"] for clip, _ in asked]
+        if asked:
+            result = probe_asked(questions, asked[1], replicates=400)
+            families = {"all": result, **result["by_family"]}
+            rows += [_probe_row(pack.name, f"{f}, asked of {asked[0]}", r) for f, r in families.items()]
+            rows[-len(families)]["unread"] = result["unread"]
+    sides = [(d.clip_id, side) for d in own if d.clip_id in events for side in question_sides(pack, d)]
+    if len({side for _, side in sides}) > 1:
+        classes = [events[clip].value["class"] for clip, _ in sides]
         result = probe_class(
-            [side for _, side in asked], classes, [groups[c] for c, _ in asked], seeds=2, replicates=400
+            [side for _, side in sides], classes, [groups[c] for c, _ in sides], seeds=2, replicates=400
         )
         rows.append(_probe_row(pack.name, CLASS, {"chance": None, "interval": None, **result}))
     return rows
@@ -116,7 +150,7 @@ def _report(ws: Workspace, recipe: Recipe, drafts: list[Draft], found: list[Issu
     rules = summary(drafts, open_)
     notes = _table(rules, recipe)
     for row in probes:
-        if row["family"] in ("all", CLASS) or row["verdict"] == "leaks":
+        if row["family"].split(", asked")[0] in ("all", CLASS) or row["verdict"] == "leaks":
             notes.append(_sentence(row))
     severities: Any = Counter(i.severity for i in open_)
     grave = {"error": ("error",), "warning": ("error", "warning"), "never": ()}[recipe["validate"]["fail_on"]]

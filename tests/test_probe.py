@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import re
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 
 from curation.errors import DataError
 from curation.neardup import near_duplicates, similarity
-from curation.probe import PERMUTED, conclude, probe_class, probe_closed, scores
+from curation.probe import PERMUTED, conclude, probe_asked, probe_class, probe_closed, scores
 
 POOL = ["red car", "blue van", "green bus", "white truck", "a cyclist", "two pedestrians", "dry road", "wet road"]
 
@@ -289,3 +291,33 @@ def test_short_texts_compare_by_characters() -> None:
     assert similarity("sunny day", "sunny  Day.") == 1.0
     assert similarity("turns left", "turns right") < 0.5
     assert similarity("", "") == 0.0
+
+
+# -- a language model without frames ---------------------------------------------------------------------------------
+def test_a_model_that_knows_the_answers_leaks_and_one_that_draws_does_not() -> None:
+    items = [i | {"question": f"{i['question']} ({i['id']})"} for i in fair(1200)]
+    answers = {i["question"]: i["options"][i["answer"]] for i in items}
+    seen: list[str] = []
+
+    def reply(prompt: str, knows: bool) -> str | None:
+        seen.append(prompt)
+        lines = prompt.split("\n")
+        asked = next(line for line in lines if line in answers)
+        options = {line[0]: line[3:] for line in lines if re.match(r"[A-D]\. ", line)}
+        drawn = random.Random(asked).choice("ABCD")
+        pick = next(k for k, o in options.items() if o == answers[asked]) if knows else drawn
+        return f"{pick}. {options[pick]}\nbecause" if len(asked) % 2 else f"({pick})"
+
+    told = probe_asked(items, lambda prompts: [reply(p, True) for p in prompts])
+    assert (told["verdict"], told["accuracy"], told["unread"], told["groups"]) == ("leaks", 1.0, 0, 300)
+    drawn = probe_asked(items, lambda prompts: [reply(p, False) for p in prompts])
+    assert drawn["verdict"] != "leaks" and abs(drawn["accuracy"] - 0.25) < 0.04
+    assert set(drawn["by_family"]) == {"f0", "f1"}
+    firsts = Counter(answers[q] == o for p in seen[:1200] for q, o in re.findall(r"\n\n(.*)\n\nA\. (.*)\n", p))
+    assert firsts.total() == 1200 and 240 < firsts[True] < 360  # shuffled: the right one comes first in a quarter
+
+
+def test_replies_that_name_no_option_count_as_draws() -> None:
+    silent = probe_asked(fair(400), lambda prompts: [None, "I cannot tell."] * 200)
+    assert (silent["unread"], silent["accuracy"]) == (400, 0.25)
+    assert probe_asked(fair(4), lambda prompts: ["A"] * 4)["verdict"] == "not shown"

@@ -17,11 +17,12 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation import draft, records, tasks, validate
+from curation import checks, draft, publish, records, resolve, review, tasks, validate
 from curation.check_set import check_set
 from curation.cli import main
+from curation.judge import judge_lines, judge_rows, verdicts
 from curation.store import Workspace
-from curation.types import Decision, Draft, Issue, Json
+from curation.types import Decision, Draft, Issue, Json, Review
 
 
 def sibling(name: str) -> ModuleType:
@@ -192,6 +193,100 @@ def test_copies_over_clips_are_found_and_templates_left_alone() -> None:
     ]
     assert list(check_set([replace(d, author="template") for d in pair], PACKS, CLASSES)) == []
     assert list(check_set([replace(d, clip_id="clip1_0000", id="") for d in pair[:2]], PACKS, CLASSES)) == []
+
+
+# -- judges ------------------------------------------------------------------------------------------------------------
+JUDGE = tasks.load_packs(["event", "caption", "description", "judge"])["judge"]
+
+
+def judged(n: int, right: Any) -> tuple[list[Draft], dict[str, Draft], list[Review]]:
+    """`n` descriptions, the judge's drafts on them, and two people on each: a third of the descriptions is bad."""
+    drafts, texts, reviews = [], {}, []
+    for i in range(n):
+        prompt = "prompt1_a" if i % 2 else "prompt1_b"
+        text = Draft(f"clip1_{i}", "description", {}, {"i": i}, "model-x", prompt_id=prompt)
+        bad = i % 3 == 0
+        verdict = "reject" if bad == right(i) else "accept"
+        value = {"grounded": 2 if bad else 5, "why": "x", "verdict": verdict}
+        drafts.append(Draft(text.clip_id, "judge", value, {"j": i}, "judge-y", (text.id,), prompt_id="prompt1_j"))
+        texts[text.id] = text
+        said = ("edit" if i % 2 else "reject") if bad else "accept"
+        reviews += [Review(text.clip_id, "description", who, "text", said, draft_id=text.id) for who in ("ann", "bob")]
+    return drafts, texts, reviews
+
+
+def test_a_judge_is_shown_beside_its_agreement_with_people_only() -> None:
+    groups = {f"clip1_{i}": f"g{i // 2}" for i in range(240)}
+    drafts, texts, reviews = judged(240, lambda i: i % 10 != 0)
+    rows = judge_rows(JUDGE, drafts, texts, reviews, groups)
+    assert [(r["author"], r["prompt"], r["n"], r["human"]) for r in rows] == [
+        ("model-x", "prompt1_a", 120, 240), ("model-x", "prompt1_b", 120, 240)]  # fmt: skip
+    # of 240 the judge is wrong about 24, of them 8 bad: it accepts 144 + 8, people 160; kappa = (po - pe) / (1 - pe)
+    pe = (152 * 160 + 88 * 80) / 240**2
+    assert rows[0]["kappa"]["value"] == pytest.approx((0.9 - pe) / (1 - pe), abs=1e-4)
+    assert rows[0]["kappa"]["low"] < rows[0]["kappa"]["value"] < rows[0]["kappa"]["high"]
+    of_a = [d.value for d in drafts if texts[d.parents[0]].prompt_id == "prompt1_a"]
+    score = rows[0]["scores"]["grounded"]
+    assert score["value"] == pytest.approx(sum(v["grounded"] for v in of_a) / 120) and score["low"] < score["high"]
+    assert rows[0]["scores"]["accepted"]["value"] == sum(v["verdict"] == "accept" for v in of_a) / 120
+    assert "kappa with people 0.78 [" in judge_lines(rows)[0] and "(n 120)" in judge_lines(rows)[0]
+    simulated = [replace(r, origin="simulated", id="") for r in reviews[20:]]
+    few = judge_lines(judge_rows(JUDGE, drafts, texts, [*reviews[:20], *simulated], groups))
+    assert "not shown: 10 human verdicts, 30 are needed" in few[0]
+    alike = [replace(r, verdict="accept", id="") for r in reviews]
+    yes = [replace(d, value={**d.value, "verdict": "accept"}) for d in drafts]
+    assert "kappa is undefined" in judge_lines(judge_rows(JUDGE, yes, texts, alike, groups))[0]
+    none = judge_lines(judge_rows(JUDGE, drafts, texts, [], groups))
+    assert none[0].endswith("not shown: 0 human verdicts, 30 are needed")
+
+
+def test_raters_who_are_split_say_nothing_and_one_bad_item_rejects() -> None:
+    def said(who: str, verdict: str, item: str | None = None) -> Review:
+        return Review("clip1_0", "vqa", who, "text", verdict, draft_id="draft1_0", item_id=item)
+
+    assert verdicts([said("a", "accept"), said("b", "edit")]) == {}
+    assert verdicts([said("a", "accept", "q1"), said("a", "reject", "q2")]) == {"draft1_0": "reject"}
+    assert verdicts([said("a", "cannot_tell")]) == {}
+
+
+def test_a_judges_drafts_meet_their_schema_only_and_go_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ws, recipe, _ = make(tmp_path, 6, "event: {basis: source}\n")
+    recipe.data["tasks"] = ["caption", "description", "judge"]
+    texts = [d for d in ws.read(Draft) if d.task in ("caption", "description")]
+    good = next(e["value"] for e in JUDGE.examples if e["ok"])
+    judge = [
+        Draft(d.clip_id, "judge", {**good, "why": "A crash. As an AI I cannot see it."}, {}, "judge-y", (d.id,))
+        for d in texts if d.task == "description"
+    ]  # fmt: skip
+    judge[0] = replace(judge[0], value={**good, "grounded": 9})
+    found = {(d.clip_id, d.task): d for d in [*texts, *judge]}
+    for stage in (validate, resolve, review):
+        monkeypatch.setattr(stage, "current_drafts", lambda *given: found)
+    report = validate.run(ws, recipe)
+    assert [(i["record_id"], i["rule"], i["pointer"]) for i in ws.read_view("issues")] == [
+        (judge[0].id, "schema", "/grounded")]  # fmt: skip
+    assert sum("not shown: 0 human verdicts" in n for n in report.notes) == 1
+    events = ws.labels()
+    resolve.run(ws, recipe)
+    assert {x.task for x in ws.labels()} == {"event", "caption", "description"}
+    ws.write_view("labels", events)
+    plan = review.prepare(ws, recipe, "text")
+    assert {t for own in plan.drafts.values() for t in own} == {"caption", "description"}
+    assert "judge" not in publish.gather(ws, recipe).packs
+
+
+def test_what_becomes_of_drafts_with_errors(tmp_path: Path) -> None:
+    ws, recipe, _ = make(tmp_path, 12)
+    bad = spoil(ws, "description", lambda v: {**v, "event": "As an AI, I cannot view the video."})
+    clip = next(d.clip_id for d in ws.read(Draft) if d.id == bad)
+    validate.run(ws, recipe)
+    assert list(checks.open_errors(ws)) == [bad] and checks.open_errors(ws)[bad][0].startswith("refusal: ")
+    for flagged, left in (("drop", False), ("redraft", False), ("review_first", True)):
+        recipe["validate"]["flagged"] = flagged
+        assert (bad not in resolve.refused(ws, recipe)) == left
+        plan = review.prepare(ws, recipe, "text")
+        assert ("description" in plan.drafts[clip]) == left
+        assert not left or clip in [a.clip_id for share in plan.shares for a in share.planned[:1]]
 
 
 # -- the quick schema check --------------------------------------------------------------------------------------------
