@@ -27,7 +27,8 @@ from curation.types import PUBLISHED_BASES, Clip, Draft, Json, Label, Progress, 
 
 ROW_GROUP_ROWS = 1000
 PACK_FILES = (
-    "schema.json", "task.json", "template.json", "prompt.md", "review.xml", "guidelines.md", "examples.jsonl",
+    "schema.json", "task.json", "template.json", "prompt.md", "review.xml", "blind.xml", "guidelines.md",
+    "examples.jsonl",
 )  # fmt: skip
 MEDIA_GROUP_BYTES = 64 << 20
 MEDIA_FILE_BYTES = 480 << 20
