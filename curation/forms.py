@@ -164,10 +164,11 @@ def _guard(node: ET.Element, hidden: tuple[Mapping[str, str], ...] = (NO_PROBLEM
 
 def _keys(root: ET.Element) -> None:
     """Whom the keys go to. Label Studio deals 1-9, 0, q, w, … to the choices that have none, in the form's order, and
-    has 33: they are for class, cause, partner and every `accept`. A blank is no key, and `orphans` hides its sign."""
+    has 33: they are for every `accept`, and for all of a form without drafts. A blank is no key; `orphans` hides it."""
+    drafted = any("_verdict" in box.get("name", "") for box in root.iter("Choices"))
     for box in root.iter("Choices"):
-        name = box.get("name", "")
-        rare = list(box) if "_fault" in name else list(box)[1:] if "_verdict" in name else []
+        name, optional = box.get("name", ""), box.get("required") != "true"
+        rare = list(box)[1:] if "_verdict" in name else list(box) if drafted and optional else []
         for choice in rare:
             if "hotkey" not in choice.attrib:
                 choice.attrib.update(hotkey=" ", style="orphans: 2")
