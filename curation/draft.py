@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from curation.authors import Desk, Subject, Todo, load_authors, model_draft, refused
+from curation.authors import Subject, Todo, load_authors, model_draft, refused
 from curation.deal import deal
+from curation.desk import Desk
 from curation.ids import make_id
 from curation.models.endpoint import Model
 from curation.recipe import Recipe

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from curation import draft
-from curation.authors import Todo, forbidden, open_answers, refused, told
+from curation.authors import Todo, forbidden, refused, told
+from curation.desk import open_answers
 from curation.dialogue import first_question
 from curation.models.answers import Question
-from curation.models.ask import cost, estimate
+from curation.models.ask import cost, dumps, estimate
 from curation.models.endpoint import Model
 from curation.recipe import Recipe
 from curation.release import write_atomic
@@ -58,12 +59,14 @@ class Forecast:
                 continue
             self.left.add(one.draft.id)
             question = first_question(pack, model, one.subject.clip, told(model, one))
-            raw = json.dumps(question.body, ensure_ascii=False, separators=(",", ":")).encode()
             missing = len(one.draft.parents) - len(one.parents)
             if not missing and self.answers.get(question.key):
                 line.stored += 1
                 continue
-            asked, said = typical or (estimate(model, raw) * 0.75 + missing * UNWRITTEN, model.max_tokens / 4)
+            asked, said = typical or (
+                estimate(model, dumps(question.body)) * 0.75 + missing * UNWRITTEN,
+                model.max_tokens / 4,
+            )
             line.asked += 1
             line.tokens_in += asked
             line.tokens_out += said

@@ -113,3 +113,9 @@ def openai_server(_listening: Any) -> Any:
     """A server that speaks OpenAI's protocol, see openai_server.py, as if freshly started."""
     _listening.reset()
     return _listening
+
+
+@pytest.fixture(scope="session")
+def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seconds of numbered frames at 10 a second."""
+    return write_video(tmp_path_factory.mktemp("footage") / "one.mp4", frames=20, size=(96, 64))

@@ -27,13 +27,6 @@ EVENTS: list[Json] = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from conftest import write_video
-
-    return write_video(tmp_path_factory.mktemp("footage") / "one.mp4", frames=20, size=(96, 64))
-
-
 def workspace(root: Path, footage: Path, n: int = 3, third_party: bool = True) -> Workspace:
     """`n` resolved clips that share one file."""
     ws = Workspace(root)

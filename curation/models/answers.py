@@ -26,7 +26,8 @@ create table if not exists answers (key text primary key, endpoint text, model t
   seconds real, attempts integer, answered_at text) without rowid;
 create index if not exists payers on answers (payer, cost_usd);
 create table if not exists claims (key text primary key, owner text) without rowid;
-create table if not exists batches (id text primary key, endpoint text, payer text, sent_at text, ended_at text);
+create table if not exists batches (id text primary key, endpoint text, payer text, dear_usd real, sent_at text,
+  ended_at text);
 create table if not exists batched (key text primary key, batch text, question text) without rowid;
 """
 
@@ -155,10 +156,10 @@ class Answers:
         return (row[0], row[1]) if row[0] is not None else None
 
     # -- batches -----------------------------------------------------------------------------------------------------
-    def add_batch(self, batch: str, endpoint: str, questions: Iterable[Question], at: str) -> None:
-        """Remember a batch before anything else is done, with what it asks, so that a later run can collect it."""
+    def add_batch(self, batch: str, endpoint: str, questions: Iterable[Question], dear_usd: float, at: str) -> None:
+        """Remember a batch before it is made, with what it asks, so that a later run can collect it."""
         self.db.execute("begin immediate")
-        self.db.execute("insert into batches values (?, ?, ?, ?, null)", (batch, endpoint, self.payer, at))
+        self.db.execute("insert into batches values (?, ?, ?, ?, ?, null)", (batch, endpoint, self.payer, dear_usd, at))
         rows = [(q.key, batch, json.dumps(q.__dict__, ensure_ascii=False)) for q in questions]
         self.db.executemany("insert or replace into batched values (?, ?, ?)", rows)
         self.db.execute("commit")
@@ -168,6 +169,18 @@ class Answers:
             "select id from batches where endpoint = ? and ended_at is null order by sent_at, id", (endpoint,)
         )
         return [row[0] for row in found]
+
+    def owed(self) -> float:
+        """USD that the payer's open batches may cost at most."""
+        row = self.db.execute("select sum(dear_usd) from batches where payer = ? and ended_at is null", (self.payer,))
+        return float(row.fetchone()[0] or 0)
+
+    def rename_batch(self, batch: str, name: str) -> None:
+        """Give a batch the name its endpoint gave it."""
+        self.db.execute("begin immediate")
+        self.db.execute("update batches set id = ? where id = ?", (name, batch))
+        self.db.execute("update batched set batch = ? where batch = ?", (name, batch))
+        self.db.execute("commit")
 
     def batched(self, key: str) -> bool:
         """Is the question in a batch that has not ended?"""

@@ -38,6 +38,11 @@ def cost(model: Model, asked: float, said: float, cached: float = 0, batch: bool
     return usd * (BATCH_PRICE if batch else 1.0)
 
 
+def dumps(body: Json) -> bytes:
+    """A body as it is sent, but for its frames."""
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+
+
 def estimate(model: Model, raw: bytes) -> float:
     """Tokens of a body whose frames are references, on the high side: a token in three bytes, and what frames cost."""
     from curation.models.frames import asked
@@ -128,7 +133,7 @@ class Asker:
 
     async def _send(self, q: Question) -> Answer:
         """Attempts until one is answered. Every attempt keeps to the pace and to the budget."""
-        raw = json.dumps(q.body, ensure_ascii=False, separators=(",", ":")).encode()
+        raw = dumps(q.body)
         likely = estimate(self.model, raw)
         why = ""
         for attempt in range(1, self.model.attempts + 1):
@@ -178,17 +183,22 @@ class Asker:
 
 
 class Budget:
-    """What may be spent: `spent` so far by the payer, all runs together, and what is in flight, at its dearest."""
+    """What may be spent: `spent` so far by the payer, all runs together; `owed` to open batches and in flight, at the
+    dearest."""
 
-    def __init__(self, most: float | None, spent: float) -> None:
-        self.most, self.spent, self.in_flight = most, spent, 0.0
+    def __init__(self, most: float | None, spent: float, owed: float = 0.0) -> None:
+        self.most, self.spent, self.in_flight, self.owed = most, spent, 0.0, owed
         self._freed = asyncio.Event()
+
+    def room(self) -> float:
+        """USD that are neither spent nor spoken for."""
+        return float("inf") if self.most is None else self.most - self.spent - self.owed - self.in_flight
 
     @asynccontextmanager
     async def reserved(self, usd: float | None) -> AsyncIterator[None]:
         """Room for one more request; waits while others may still turn out cheaper. Raises Left if there is none."""
         dear = usd or 0.0
-        while self.most is not None and self.spent + self.in_flight + dear > self.most:
+        while self.room() < dear:
             if not self.in_flight:
                 raise Left(OVER_BUDGET)
             self._freed.clear()

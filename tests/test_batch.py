@@ -1,0 +1,132 @@
+"""The Batch API: the same drafts as live, at half the price, whatever happens in between."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_drafting import BY_TASK, FRAMES, drafts, recipe_for, stored, workspace
+
+from curation import draft
+from curation.errors import DataError
+from curation.store import Workspace
+from curation.types import Json, Refusal
+
+BATCH = FRAMES + "      batch: true\n"
+
+
+def values(ws: Workspace) -> Json:
+    return {d.id: (d.value, d.tokens_in, d.tokens_out) for d in ws.read(draft.Draft)}
+
+
+def test_a_batch_is_sent_survives_a_restart_and_gives_the_drafts_of_a_live_run(
+    tmp_path: Path,
+    footage: Path,
+    openai_server: Any,
+) -> None:
+    author = "{caption: template, description: watch, cot: watch}"
+    live = workspace(tmp_path / "live" / "a", footage)
+    draft.run(live, recipe_for(tmp_path, openai_server.url, author, "[caption, description, cot]", model=FRAMES))
+    asked = len(openai_server.bodies)
+    ws = workspace(tmp_path / "work" / "a", footage)
+    recipe = recipe_for(tmp_path, openai_server.url, author, "[caption, description, cot]", model=BATCH)
+    for level in ("description", "cot"):
+        report = draft.run(ws, recipe)
+        assert report.ok and "was sent with 3 questions" in report.gate, level
+        sent = len(openai_server.batches)
+        report = draft.run(ws, recipe)
+        assert "is validating" in report.gate or "is in progress" in report.gate
+        assert len(openai_server.batches) == sent  # nothing is sent twice while a batch is open
+        openai_server.advance(2)
+    report = draft.run(ws, recipe)
+    assert not report.gate and len(openai_server.batches) == 2
+    assert len(openai_server.bodies) == asked  # none of it live
+    assert values(ws) == values(live)
+    half = sum(a["cost_usd"] for a in stored(tmp_path))
+    assert half == pytest.approx(sum(d.cost_usd for d in live.read(draft.Draft)) / 2)
+
+
+def test_a_faulty_reply_is_mended_in_a_later_batch(tmp_path: Path, footage: Path, openai_server: Any) -> None:
+    openai_server.fail("not_json", at={0})
+    ws = workspace(tmp_path / "work" / "a", footage)
+    recipe = recipe_for(tmp_path, openai_server.url, BY_TASK, model=BATCH)
+    for n, written in ((3, 0), (1, 2), (0, 3)):
+        report = draft.run(ws, recipe)
+        assert (f"was sent with {n} questions" in report.gate) == bool(n)
+        assert len(drafts(ws, "description")) == written
+        openai_server.advance(2)
+
+
+def test_what_a_batch_did_not_answer_is_asked_again(tmp_path: Path, footage: Path, openai_server: Any) -> None:
+    openai_server.fail("500", at={2})
+    ws = workspace(tmp_path / "work" / "a", footage, n=5)
+    recipe = recipe_for(tmp_path, openai_server.url, BY_TASK, model=BATCH)
+    draft.run(ws, recipe)
+    openai_server.advance()
+    openai_server.expire("batch_0", done=3)
+    assert "was sent with 3 questions" in draft.run(ws, recipe).gate  # two were late, one had a fault
+    assert len(drafts(ws, "description")) == 2
+    openai_server.advance(2)
+    assert draft.run(ws, recipe).gate == "" and len(drafts(ws, "description")) == 5
+
+
+def test_what_is_turned_away_is_refused(tmp_path: Path, footage: Path, openai_server: Any) -> None:
+    openai_server.fail("too_long", at={0})
+    ws = workspace(tmp_path / "work" / "a", footage)
+    recipe = recipe_for(tmp_path, openai_server.url, BY_TASK, model=BATCH)
+    draft.run(ws, recipe)
+    openai_server.advance(2)
+    assert draft.run(ws, recipe).counts["refused"] == 1 and len(drafts(ws, "description")) == 2
+    assert [r.reason for r in ws.read(Refusal)] == ["denied"]
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_a_batch_whose_name_was_lost_in_a_kill_is_found_again(
+    made: bool,
+    tmp_path: Path,
+    footage: Path,
+    openai_server: Any,
+) -> None:
+    ws = workspace(tmp_path / "work" / "a", footage)
+    recipe = recipe_for(tmp_path, openai_server.url, BY_TASK, model=BATCH)
+    draft.run(ws, recipe)
+    ours = openai_server.batches["batch_0"]["metadata"]["autodrive"]
+    with sqlite3.connect(tmp_path / "work" / "llm.sqlite") as db:  # killed between sending and writing its name down
+        db.execute("update batches set id = ?", (ours,))
+        db.execute("update batched set batch = ?", (ours,))
+    if not made:
+        openai_server.batches.clear()
+    report = draft.run(ws, recipe)
+    assert ("was sent with 3" in report.gate) != made and len(openai_server.batches) == 1
+    openai_server.advance(2)
+    assert draft.run(ws, recipe).gate == "" and len(drafts(ws, "description")) == 3
+
+
+def test_open_batches_count_against_the_budget(tmp_path: Path, footage: Path, openai_server: Any) -> None:
+    ws = workspace(tmp_path / "work" / "a", footage, n=20)
+    recipe = recipe_for(tmp_path, openai_server.url, BY_TASK, model=BATCH + "      max_tokens: 2000\n")
+    recipe["draft"]["budget_usd"] = 0.08
+    report = draft.run(ws, recipe)
+    sent = len(openai_server.files)
+    assert "budget" in report.gate and sent == 1
+    draft.run(ws, recipe)
+    assert len(openai_server.files) == sent  # what is open is owed
+    openai_server.advance(2)
+    for _ in range(20):
+        draft.run(ws, recipe)
+        openai_server.advance(2)
+    assert len(drafts(ws, "description")) > 5 and sum(a["cost_usd"] for a in stored(tmp_path)) <= 0.08
+
+
+def test_a_batch_the_endpoint_cannot_read_is_told_of(tmp_path: Path, footage: Path, openai_server: Any) -> None:
+    ws = workspace(tmp_path / "work" / "a", footage)
+    recipe = recipe_for(tmp_path, openai_server.url, BY_TASK, model=BATCH)
+    draft.run(ws, recipe)
+    name = openai_server.batches["batch_0"]["input_file_id"]
+    openai_server.files[name] = (openai_server.files[name][0], b"not json\n")
+    openai_server.advance()
+    with pytest.raises(DataError, match="batch_0 failed"):
+        draft.run(ws, recipe)
+    assert "was sent with 3" in draft.run(ws, recipe).gate
