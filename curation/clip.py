@@ -95,7 +95,9 @@ def plan(sources: list[Source], config: Json, seed: int) -> tuple[dict[str, list
         else:
             refused.append(Refusal("clip", f"{source.dataset}/{source.key}", *problem))
     for source in usable:
-        length = _matched_length(source, lengths[source.dataset], config["length_s"], seed)
+        # as long as one event window of the corpus, chosen by hash so that a new source changes few others' choice
+        others = lengths[source.dataset] or [("", config["length_s"])]
+        _, length = min((fraction(seed, source.id, other), length) for other, length in others)
         clips = planned[source.id]
         clips += background_clips(source, clips, length, config, seed)
         planned[source.id] = list({c.id: c for c in clips}.values())
@@ -182,13 +184,6 @@ def background_clips(source: Source, taken: list[Clip], length: float, config: J
     for number in range(config["background_per_source"] if length < end else 1):
         start = round(seeded(seed, "background", source.id, number).uniform(0.0, end - length), 3)
         yield _clip(source, "background", start, start + length, config, events=events)
-
-
-def _matched_length(source: Source, lengths: list[tuple[str, float]], otherwise: float, seed: int) -> float:
-    """The length of one event window of the corpus, chosen by hash so that a new source changes few others' choice."""
-    if not lengths:
-        return otherwise
-    return min(lengths, key=lambda other: (fraction(seed, source.id, other[0]), other[1]))[1]
 
 
 def _moment(event: Event) -> float | None:

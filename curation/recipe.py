@@ -77,12 +77,10 @@ def check(path: Path, data: Json) -> None:
     """Raises UsageError for the first fault, in the recipe's own words."""
     import jsonschema
 
-    errors = sorted(
-        jsonschema.Draft202012Validator(schema()).iter_errors(data), key=lambda e: (len(e.path), str(e.path))
-    )
-    if not errors:
+    errors = jsonschema.Draft202012Validator(schema()).iter_errors(data)
+    error = min(errors, key=lambda e: (len(e.path), str(e.path)), default=None)
+    if error is None:
         return
-    error = errors[0]
     where = ".".join(str(p) for p in error.absolute_path) or "top level"
     message = error.message
     if error.validator == "additionalProperties" and isinstance(error.instance, dict):

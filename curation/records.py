@@ -110,9 +110,8 @@ def verify(root: Path | None, release: Path | None) -> Report:
     """Re-derive every id, blob hash and release file hash. `ok` is false when anything broke; notes list what."""
     if release is not None:
         broken = broken_files(release)
-        return Report(
-            "verify", {"broken": len(broken)}, broken or [f"{release}: every file is as released"], ok=not broken
-        )
+        notes = broken or [f"{release}: every file is as released"]
+        return Report("verify", {"broken": len(broken)}, notes, ok=not broken)
     if root is None or not root.is_dir():
         raise UsageError(f"{root}: no such workspace; run the recipe first")
     ws = Workspace(root)

@@ -140,14 +140,11 @@ def broken_files(root: Path) -> list[str]:
     manifest = root / MANIFEST
     if not manifest.is_file():
         return [f"{root}: {MANIFEST} is missing"]
-    said = {}
-    for line in manifest.read_text(encoding="utf-8").splitlines():
-        digest, _, name = line.partition("  ")
-        said[name] = digest
-    found = files(root)
-    out = [f"{root / name}: missing" for name in said if name not in found]
-    out += [f"{root / name}: not in the manifest" for name in found if name not in said]
-    out += [f"{root / name}: changed" for name in found if name in said and found[name] != said[name]]
+    lines = manifest.read_text(encoding="utf-8").splitlines()
+    said, found = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}, files(root)
+    wrong = {n: "changed" for n in said if found.get(n) != said[n]} | dict.fromkeys(said.keys() - found, "missing")
+    wrong |= dict.fromkeys(found.keys() - said, "not in the manifest")
+    out = [f"{root / name}: {fault}" for name, fault in sorted(wrong.items())]
     return out or ([] if Release(root).id == data_id(root) else [f"{root / 'release.json'}: the id is of other files"])
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from curation.errors import DataError
 from curation.ids import make_id, seeded, sha256_file
@@ -181,12 +182,6 @@ def _score_arms(
 
 
 # --- calibration ---
-
-
-def softmax(x: Array) -> Array:
-    """Along the last axis."""
-    e = np.exp(x - x.max(-1, keepdims=True))
-    return np.asarray(e / e.sum(-1, keepdims=True))
 
 
 def calibrate(loglik: Array, truth: NDArray[np.int64]) -> tuple[float, Array]:

@@ -186,7 +186,7 @@ def test_calibration_removes_a_taste_for_words() -> None:
     loglik = seen + np.array([5.0, 0, -2])
     assert float((loglik.argmax(1) == truth).mean()) < 0.5
     scale, bias = predict.calibrate(loglik, truth)
-    p = predict.softmax(scale * loglik + bias)
+    p = predict.softmax(scale * loglik + bias, axis=-1)
     assert float((p.argmax(1) == truth).mean()) > 0.95
     assert bias.sum() == pytest.approx(0)
     # the most likely scale and biases make the mean probability of a class its frequency (up to the weak prior)
