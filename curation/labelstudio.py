@@ -55,6 +55,7 @@ _KEYS = {
     "video:hop-forward": ("shift+right", "Ten frames forward"),
     "video:rewind": ("shift+home", "First frame"),
     "video:fastforward": ("shift+end", "Last frame"),
+    "region:focus": ("alt+enter", "Focus first focusable region"),  # Enter must close "this is required"
 }
 
 
