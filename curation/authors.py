@@ -9,6 +9,7 @@ from curation.dialogue import Outcome, Told
 from curation.errors import UsageError
 from curation.ids import make_id
 from curation.models.endpoint import Model, load_model
+from curation.models.frames import FrameSpec
 from curation.recipe import Recipe
 from curation.store import now
 from curation.tasks import TaskPack
@@ -108,6 +109,12 @@ def told(model: Model, todo: Todo) -> Told:
     spec = todo.draft.spec
     event = todo.subject.event if model.event else None
     return Told(event, metadata(model, todo.subject), todo.parents, tuple(spec.get("findings", ())), todo.earlier)
+
+
+def frame_times(spec: Json, clip: Clip) -> tuple[float, ...]:
+    """When the frames were that the author of a draft with this spec saw, seconds of the clip; none if it saw none."""
+    shown = spec.get("frames")
+    return FrameSpec(**{k: v for k, v in shown.items() if k != "as"}).moments(clip.frames, clip.fps) if shown else ()
 
 
 def answered(todo: Todo, outcome: Outcome) -> Draft | Refusal:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from curation.authors import Todo, answered, forbidden, refused, told
@@ -230,4 +232,32 @@ def bill_lines(rows: list[Json]) -> list[str]:
 
 def open_answers(ws: Workspace) -> Answers:
     """The store of paid answers, beside the workspaces that share it."""
-    return Answers(ws.root.parent / "llm.sqlite", str(ws.root))
+    return Answers(answers_path(ws), str(ws.root))
+
+
+def answers_path(ws: Workspace) -> Path:
+    return ws.root.parent / "llm.sqlite"
+
+
+def words(body: Json) -> str:
+    """The texts of a request, turn by turn, frames as references."""
+    lines = []
+    for message in body["messages"]:
+        lines.append(f"[{message['role']}]")
+        content = message["content"]
+        parts: list[Json] = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        lines += [p["text"] if p["type"] == "text" else f"<{p[p['type']]['url']}>" for p in parts]
+    return "\n".join(lines) + "\n"
+
+
+def show_request(ws: Workspace, prefix: str) -> str | None:
+    """A paid request of the store, whole: what was asked, what came back, what it cost. None if there is none."""
+    if not answers_path(ws).is_file():
+        return None
+    with closing(open_answers(ws)) as answers:
+        row = answers.find(prefix)
+    if row is None:
+        return None
+    body, reply = json.loads(row.pop("body")), row.pop("reply").decode("utf-8", "replace")
+    told = [f"  {key}: {value}" for key, value in row.items() if value not in (None, "")]
+    return "\n".join([f"request {row['key']}", *told, "asked:", words(body), "replied:", reply])

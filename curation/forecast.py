@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from curation import draft
-from curation.authors import Todo, forbidden, refused, told
-from curation.desk import open_answers
+from curation.authors import Todo, forbidden, frame_times, refused, told
+from curation.desk import open_answers, words
 from curation.dialogue import first_question
 from curation.models.answers import Question
 from curation.models.ask import cost, dumps, estimate
@@ -19,7 +19,7 @@ from curation.recipe import Recipe
 from curation.release import write_atomic
 from curation.store import Workspace
 from curation.tasks import TaskPack
-from curation.types import Clip, Draft, Json, Progress, Refusal, Report
+from curation.types import Draft, Json, Progress, Refusal, Report
 
 SHOWN = 3  # clips of which a dry run shows what would be sent
 UNWRITTEN = 600  # tokens of a parent that is not written yet
@@ -87,33 +87,12 @@ class Forecast:
         if frames:
             from curation.preview import contact_sheet
 
-            times = frame_times(one.draft, clip)
+            times = frame_times(one.draft.spec, clip)
             contact_sheet(self.ws.blob(clip.blob), at.with_suffix(".png"), times=times, height=frames["height"])
 
 
 def _plus(a: float | None, b: float | None) -> float | None:
     return None if a is None or b is None else a + b
-
-
-def words(body: Json) -> str:
-    """The texts of a request, turn by turn, frames as their references."""
-    lines = []
-    for message in body["messages"]:
-        lines.append(f"[{message['role']}]")
-        content = message["content"]
-        parts: list[Json] = [{"type": "text", "text": content}] if isinstance(content, str) else content
-        lines += [p["text"] if p["type"] == "text" else f"<{p[p['type']]['url']}>" for p in parts]
-    return "\n".join(lines) + "\n"
-
-
-def frame_times(one: Draft, clip: Clip) -> list[float]:
-    """The times of the frames that a draft's author saw, seconds of the clip; none if it saw none."""
-    from curation.models.frames import FrameSpec
-
-    spec = one.spec.get("frames")
-    if not spec:
-        return []
-    return list(FrameSpec(**{k: v for k, v in spec.items() if k != "as"}).moments(clip.frames, clip.fps))
 
 
 def forecast(

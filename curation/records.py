@@ -67,6 +67,8 @@ def rows(ws: Workspace, starts: Iterable[str]) -> Iterator[tuple[type[Record], J
 
 def show(prefix: str, given: Path | None, sheet: Path | None = None) -> str:
     """A record, then its ancestors, each indented below what it made; its clip as a contact sheet or .mp4 preview."""
+    if prefix.startswith("request"):
+        return _request(prefix, given)
     ws, record = find(prefix, given)
     known: dict[str, Record] = {}
     found = [record]
@@ -90,11 +92,24 @@ def show(prefix: str, given: Path | None, sheet: Path | None = None) -> str:
     write(record, 0)
     clip = known.get(getattr(record, "clip_id", ""), record)
     if sheet is not None and isinstance(clip, Clip):
+        from curation.authors import frame_times
         from curation.preview import contact_sheet, preview
 
-        (preview if sheet.suffix == ".mp4" else contact_sheet)(ws.blob(clip.blob), sheet)
+        if sheet.suffix == ".mp4":
+            preview(ws.blob(clip.blob), sheet)
+        else:  # of a model's draft: the frames it was written from
+            contact_sheet(ws.blob(clip.blob), sheet, times=frame_times(getattr(record, "spec", {}), clip) or None)
         lines.append(f"written: {sheet}")
     return "\n".join(lines)
+
+
+def _request(prefix: str, given: Path | None) -> str:
+    from curation.desk import show_request
+
+    found = [told for ws in workspaces(given) if (told := show_request(ws, prefix))]
+    if not found:
+        raise UsageError(f"no one request {prefix!r} in the store of answers; a model's draft names its request_key")
+    return found[0]
 
 
 def _parents(r: Any) -> list[str]:

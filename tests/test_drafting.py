@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import random
+import signal
 import sqlite3
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -497,3 +504,98 @@ def test_a_dry_run_shows_what_would_be_sent_and_sends_nothing(
     spent = sum(a["cost_usd"] for a in stored(tmp_path))
     assert sum(r["dear_usd"] for r in report.data["forecast"]) >= spent
     assert forecast(ws, recipe).counts == {"clips": 5, "requests": 0, "stored": 0}
+
+
+# -- after -----------------------------------------------------------------------------------------------------------
+def test_show_tells_where_a_draft_comes_from(
+    tmp_path: Path, footage: Path, openai_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import numpy as np
+    from conftest import number_of
+    from PIL import Image
+
+    from curation.records import show
+
+    ws = workspace(tmp_path / "work" / "a", footage, n=1)
+    draft.run(ws, recipe_for(tmp_path, openai_server.url, BY_TASK, model=FRAMES))
+    (one,) = drafts(ws, "description")
+    told = show(one.id[:20], ws.root, tmp_path / "sheet.png")
+    for what in ("tiny", one.prompt_id, one.schema_id, f"tokens_in: {one.tokens_in}", "cost_usd", *one.parents):
+        assert what in told, what
+    sheet = np.asarray(Image.open(tmp_path / "sheet.png").convert("RGB"))
+    height, width = sheet.shape[0], sheet.shape[1] // 4
+    cells = [sheet[: height // 2, i * width : (i + 1) * width] for i in range(4)]  # the time stands below
+    assert [number_of(cell) for cell in cells] == [2, 7, 12, 17]
+    whole = show(one.request_key, ws.root)
+    assert "t = 0.20 s" in whole and "data:image" not in whole and '"finish_reason"' in whole
+
+
+# -- at once, and killed ---------------------------------------------------------------------------------------------
+RUN = """
+import sys
+from pathlib import Path
+from curation import draft
+from curation.recipe import load_recipe
+from curation.store import Workspace
+report = draft.run(Workspace(Path(sys.argv[1])), load_recipe(Path(sys.argv[2])))
+print(report.counts)
+"""
+
+
+def start(ws: Workspace, recipe: Recipe) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", RUN, str(ws.root), str(recipe.path)], stdout=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def test_runs_at_the_same_time_share_what_is_asked(tmp_path: Path, footage: Path, openai_server: Any) -> None:
+    openai_server.latency = 0.3
+    spaces = [workspace(tmp_path / "work" / name, footage, n=40) for name in "ab"]
+    recipe = recipe_for(tmp_path, openai_server.url, BY_TASK, model=FRAMES)
+    runs = [start(ws, recipe) for ws in spaces]
+    assert [run.communicate(timeout=120)[0] and run.returncode for run in runs] == [0, 0]
+    assert len(openai_server.bodies) == 40 and set(openai_server.shas.values()) == {1}
+    values = [{d.clip_id: d.value for d in drafts(ws, "description")} for ws in spaces]
+    assert values[0] == values[1] and len(values[0]) == 40
+
+
+def test_killed_twenty_times_no_stored_answer_is_asked_for_again(
+    tmp_path: Path, footage: Path, openai_server: Any
+) -> None:
+    """500 requests; the server counts. Only what was in flight at a kill may be asked twice."""
+    n, in_flight = 500, 16
+    calm = workspace(tmp_path / "calm" / "a", footage, n=n)
+    recipe = recipe_for(tmp_path, openai_server.url, BY_TASK, model=f"{FRAMES}      in_flight: {in_flight}\n")
+    draft.run(calm, recipe)
+    expected = {d.id: d.value for d in calm.read(Draft)}
+    openai_server.reset()
+    openai_server.latency = 0.05
+    ws = workspace(tmp_path / "work" / "a", footage, n=n)
+    r = random.Random(20)
+    kills = 0
+    for _ in range(20):
+        before = answered(tmp_path)
+        child = start(ws, recipe)
+        while child.poll() is None and answered(tmp_path) < before + r.randrange(1, 2 * n // 20):
+            time.sleep(0.01)
+        kills += child.poll() is None
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+    assert kills >= 15 and answered(tmp_path) < n
+    known = {a["key"] for a in stored(tmp_path)}
+    last = len(openai_server.bodies)
+    assert draft.run(ws, recipe).ok
+    assert len(openai_server.bodies) - last == n - len(known)  # not one of those stored
+    assert len(openai_server.bodies) <= n + kills * in_flight and max(openai_server.shas.values()) > 0
+    assert {d.id: d.value for d in ws.read(Draft)} == expected
+
+
+def answered(folder: Path) -> int:
+    path = folder / "work" / "llm.sqlite"
+    if not path.exists():
+        return 0
+    with sqlite3.connect(path) as db:
+        tables = [name for (name,) in db.execute("select name from sqlite_master")]
+        return int(db.execute("select count(*) from answers").fetchone()[0]) if "answers" in tables else 0

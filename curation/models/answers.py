@@ -92,6 +92,12 @@ class Answers:
         ).fetchone()
         return Answer(*row) if row else None
 
+    def find(self, prefix: str) -> Json | None:
+        """The one row whose key starts with `prefix`, None for none or several."""
+        found = self.db.execute("select * from answers where substr(key, 1, ?) = ? limit 2", (len(prefix), prefix))
+        rows, names = found.fetchall(), [column[0] for column in found.description]
+        return dict(zip(names, rows[0], strict=True)) if len(rows) == 1 else None
+
     def put(self, q: Question, a: Answer, batch: str = "") -> None:
         """Keep an answer. The first one counts, should two arrive."""
         body = json.dumps(q.body, ensure_ascii=False)
