@@ -107,7 +107,7 @@ def faults(pack: TaskPack, text: str) -> tuple[tuple[str, str, str, str], ...]:
         if m:
             found.append((rule, severity, f"'{m.group().strip()[:50]}': {why}", ""))
     m = re.search(NAME, text)
-    if m and not set(m.group().split()) & PLAIN:
+    if m and not set(m.group().split()) & PLAIN and not _domain(pack).issuperset(m.group().casefold().split()):
         found.append(("name", "warning", f"'{m.group()[:50]}': reads like the name of a person, make or place", ""))
     echo = _asked(pack).intersection(zip(*(said[i:] for i in range(8)), strict=False))
     if echo:
@@ -117,6 +117,12 @@ def faults(pack: TaskPack, text: str) -> tuple[tuple[str, str, str, str], ...]:
     if (FOREIGN & tokens or not text.isascii()) and (other := foreign(text)):
         found.append(("language", "error", other, ""))
     return tuple(found)
+
+
+@cache
+def _domain(pack: TaskPack) -> frozenset[str]:
+    """The words of the prompt: with a capital they are no names."""
+    return frozenset(re.findall(r"\w+", pack.prompt.casefold()))
 
 
 @cache

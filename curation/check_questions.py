@@ -80,8 +80,10 @@ def leaks(value: Any, context: Context) -> Iterator[Finding]:
         held = [o for o in {answer, *(item.get("options") or ())} if _bare(o) in asked]
         if held == [answer] and answer.casefold() not in ("yes", "no"):
             yield Finding("question_tells_answer", f"{at}/question", f"the question holds the answer '{answer}'")
-        given, taken = GIVEN.search(question), [*r.contact, *r.near] if WH.match(question) else []
-        if (given or taken) and not OPENED.search(question) and not HYPOTHETICAL.search(question):
+        plain = WH.match(question) and not HYPOTHETICAL.search(question)
+        given, taken = GIVEN.search(question), [*r.contact, *r.near] if plain else []
+        denied = any(read(context.lex, str(o)).spared for o in item.get("options") or ())
+        if (given or taken) and not OPENED.search(question) and not denied:
             what = given.group() if given else taken[0].text
             note = f"'{what}' takes the event for granted; ask whether, or add 'if any'"
             yield Finding("question_tells_class", f"{at}/question", note)

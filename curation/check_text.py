@@ -31,6 +31,12 @@ EARLY = re.compile(
 )
 NOUN = re.compile(r"(collision|contact|crash$|crashes$|impact|accident|wreck|pile|fender|side-?swipe$)")
 MANAGED = re.compile(r"\b(manag\w+|able|in time|succeed\w*|just enough) to $")
+ASIDE = re.compile(  # what was before, what is beside, what lies on the ground
+    r"\b(?:after|following|since|near|beside|beneath|towards?|next to|entrance (?:of|to)|exit (?:of|from)|view of)"
+    r"(?: [\w-]+){0,3} $|\b(?:covered|packed|patched|lined) (?:with|in|by) (?:\w+ )?$",
+    re.I,
+)
+COVERED = re.compile(r"[ -](?:covered|packed|patched|dusted|lined)\b", re.I)
 THIRD = re.compile(r"\w+s$")  # "hits" is not what "does not" before it turns
 HYPOTHETICAL = re.compile(r"\b(would|could|had|might|reaction|reacted|without|hypothetical\w*)\b", re.I)
 
@@ -69,7 +75,7 @@ class Lexicon:
 
     pattern: re.Pattern[str]
     values: dict[str, tuple[tuple[str, frozenset[str]], ...]]
-    weak: dict[str, tuple[str, ...]]
+    weak: dict[str, tuple[frozenset[str], frozenset[str]]]  # the words before and after which they count
     together: dict[str, Json]
 
 
@@ -77,7 +83,7 @@ class Lexicon:
 def lexicon(pack: TaskPack) -> Lexicon:
     """The lexicon of a pack's ontology; an ontology without `cues` and `x-together` gives one that finds little."""
     values: dict[str, dict[str, set[str]]] = {}
-    weak: dict[str, tuple[str, ...]] = {}
+    weak: dict[str, tuple[frozenset[str], frozenset[str]]] = {}
     together = {}
     held = {name: node for name, node in pack.ontology.items() if "x-together" in node}
     for name, node in held.items():
@@ -87,7 +93,8 @@ def lexicon(pack: TaskPack) -> Lexicon:
         for word, meant in said.items():
             if not meant & others:
                 values.setdefault(word, {}).setdefault(name, set()).update(meant)
-        weak |= {w: tuple(node["x-frame"]) for w in node.get("x-weak", ())}
+        frame = frozenset(node.get("x-frame", ()))
+        weak |= {w: (frame | set(node.get("x-lead", ())), frame) for w in node.get("x-weak", ())}
         together[name] = node["x-together"]
     cues = pack.ontology.get("cues", {}).get("x-cues", {})
     parts = [(k, "|".join(v)) for k, v in cues.items()]
@@ -125,8 +132,10 @@ def marks(lex: Lexicon, text: str) -> tuple[Mark, ...]:
         if kind == "value":
             known, names = _named(lex, word)
             if known in lex.weak:
-                around = re.findall(r"\w+", low[: m.start()])[-2:] + re.findall(r"\w+", low[m.end() :])[:2]
-                if not set(around) & set(lex.weak[known]):
+                before, after = lex.weak[known]
+                words_ = re.findall(r"\w+", low[max(0, m.start() - 40) : m.start()])[-2:]
+                words_ = [] if words_[-1:] in (["a"], ["an"], ["the"]) else words_  # of a thing: "is a dark car"
+                if before.isdisjoint(words_) and after.isdisjoint(re.findall(r"\w+", low[m.end() : m.end() + 40])[:2]):
                     continue
         found.append(Mark(kind, word, m.start(), m.end(), sentence, clause, names))
     return tuple(found)
@@ -144,6 +153,8 @@ def turned(text: str, found: tuple[Mark, ...], i: int) -> str:
     noun, third = bool(NOUN.match(m.text)), bool(THIRD.match(m.text.split()[0]))
     governed = noun or m.text.split()[0].endswith("ing") or text[: m.start].casefold().endswith(("being ", "getting "))
     if any(x.kind == "if" and x.sentence == m.sentence for x in found):
+        return "maybe"
+    if m.kind == "value" and (ASIDE.search(text[: m.start]) or COVERED.match(text, m.end)):
         return "maybe"
     left = [x for x in found[:i] if x.clause == m.clause]
     right = [x for x in found[i + 1 :] if x.clause == m.clause]

@@ -32,7 +32,9 @@ from curation.store import Workspace, decisions
 from curation.types import Json
 
 ONLY = re.compile(r"\bnot (just|merely|only|simply) (a |an )?$")
-RELATIVE = re.compile(r"\b(before|until|after|prior to|leading (up )?to) (the|a|this) $", re.I)  # a fact, then
+RELATIVE = re.compile(  # a fact, then; but there is time, or room, before what may come
+    r"(?<!time )(?<!room )(?<!space )(?<!seconds )\b(before|until|after|prior to|leading (up )?to) (the|a|this) $", re.I
+)
 PASSIVE = re.compile(r"\b(is|was|are|were|be|been|being|gets?|got|getting)\s+(\w+\s+){0,2}$", re.I)
 BEING = re.compile(r"\b(being|getting)\s+(\w+\s+)?$", re.I)
 SLACK_S, FAR_S, HOLE_S = 0.25, 1.0, 0.5  # beyond the clip's end; from the labelled time; between segments

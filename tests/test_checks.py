@@ -203,6 +203,13 @@ CLEAN = [
     ("hit", "Both vehicles stop after the collision; the hazard lights of the car come on."),
     ("hit", "The car ahead brakes for a pedestrian, and the ego vehicle hits the car."),
     ("quiet", "No accident or near-miss takes place."),
+    ("close", "A man in a dark jacket is waiting at the verge as a truck nearly hits us."),
+    ("close", "The truck is a dark blue one; it comes within a hand's breadth of our flank, and no more."),
+    ("close", "In dry weather following heavy snowfall a truck drifts over and all but hits us."),
+    ("close", "Past a snow-covered verge and under partly cloudy skies the truck narrowly misses us."),
+    ("close", "Near the entrance of a tunnel the truck almost sideswipes the ego vehicle."),
+    ("hit", "The driver looks away: an avoidable accident with the car in front."),
+    ("dawning", "The van brakes, which leaves little time before a collision."),
 ]  # fmt: skip
 
 
@@ -236,6 +243,8 @@ def test_clean_descriptions_steps_and_questions_have_no_finding() -> None:
     ("hit", {"question": "Would braking earlier have prevented contact?", "options": ["no", "yes"], "answer": "yes",
         "kind": "yes_no"}),
     ("close", {"question": "What if nobody had reacted?", "options": ["a crash", "nothing"], "answer": "a crash"}),
+    ("hit", {"question": "What kind of accident is it?", "options": ["a rear-end collision", "there is no accident"],
+        "answer": "a rear-end collision"}),
     ("hit", {"question": "What stands on the right?", "options": ["a red car", "a red van", "red signs"],
         "answer": "a red van"}),
     ("hit", {"question": "Sum up the clip.", "options": [], "answer": "In the rain we bump into a car.",
@@ -510,7 +519,7 @@ def plant() -> dict[str, list[Planted]]:
             {"question": "At what moment do the cars collide?"}, {"question": "How severe is the collision?"},
             {"question": "Who is involved in the accident?"},
             {"question": "What makes the driver narrowly avoid a crash?"}, {"question": "Which vehicle strikes us?"},
-            {"question": "Where did the accident happen?"}),
+            {"question": "Where did the accident happen?"}, {"question": "How could this accident be prevented?"}),
         "wrong yes or no": asked("hit", yes_no("Does the ego vehicle make contact with anything?", "no"),
         yes_no("Is it raining?", "no"), yes_no("Is it daytime?", "yes"),
             yes_no("Does a collision occur?", "no"), yes_no("Is it a night scene?", "no"), yes_no("Is it snowing?",
