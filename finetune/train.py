@@ -1,7 +1,7 @@
 """Fine-tuning: a release at a revision becomes a checkpoint or an adapter.
 
 out/base/           the random-weight model, when the config asks for "tiny"
-out/checkpoint-N/   where to go on after a kill; removed when done
+out/checkpoint.*    where to go on after a kill; removed when done
 out/model/          weights (safetensors) and processor; for LoRA the adapter
 out/train.json      the run log; written last, so its presence means complete
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import platform
 import shutil
 import time
@@ -71,8 +70,7 @@ def run(release: Release, config: Json, out: Path, progress: Progress | None = N
     processor.save_pretrained(out / "model")
     said = _log(release, config, key, base, items, model, trainer.state, out)
     write_atomic(log, (json.dumps(said, indent=1) + "\n").encode())
-    for old in _checkpoints(out):
-        shutil.rmtree(old)
+    trainer.checkpoint.unlink(missing_ok=True)
     return _report(said)
 
 
@@ -206,50 +204,41 @@ class _Trainer:
             total += float(loss.detach())
         return total
 
+    @property
+    def checkpoint(self) -> Path:
+        return self.out / "checkpoint.safetensors"
+
     def save(self) -> None:
-        """A checkpoint: tensors as safetensors, numbers as JSON. The folder counts once it has its name."""
+        """One file: weights and moments as tensors, the rest as JSON beside them. It counts once it has its name."""
         from safetensors.torch import save_file
 
-        old = _checkpoints(self.out)
-        beside = self.out / f"checkpoint-{self.state.step}.{os.getpid()}.tmp"
-        beside.mkdir(parents=True)
-        save_file({n: p.detach().contiguous() for n, p in _trained(self.model)}, beside / "model.safetensors")
-        moments = {
-            f"{what}|{name}": value.contiguous()
+        tensors = {
+            f"{what}|{name}": value.detach().contiguous()
             for name, parameter in _trained(self.model)
-            for what, value in self.optimizer.state[parameter].items()
+            for what, value in {"weight": parameter, **self.optimizer.state[parameter]}.items()
         }
-        save_file(moments, beside / "optimizer.safetensors")
-        about = {"key": self.key, **asdict(self.state)}
-        (beside / "state.json").write_text(json.dumps(about), encoding="utf-8")
-        beside.rename(self.out / f"checkpoint-{self.state.step}")
-        for path in old:
-            shutil.rmtree(path)
+        beside = self.checkpoint.with_suffix(".tmp")
+        save_file(tensors, beside, {"about": json.dumps({"key": self.key, **asdict(self.state)})})
+        beside.replace(self.checkpoint)
 
     def resume(self) -> None:
-        """Go on from the newest checkpoint of this very config, if there is one; the others are removed."""
-        from safetensors.torch import load_file
+        """Go on from the checkpoint of this very config, if there is one."""
+        from safetensors import safe_open
 
-        for folder in reversed(_checkpoints(self.out)):
-            about = {} if folder.suffix == ".tmp" else json.loads((folder / "state.json").read_text(encoding="utf-8"))
-            if about.pop("key", None) != self.key or self.state.step:
-                shutil.rmtree(folder)
-                continue
-            weights, moments = (load_file(folder / f"{name}.safetensors") for name in ("model", "optimizer"))
+        if not self.checkpoint.is_file():
+            return
+        with safe_open(self.checkpoint, "pt") as kept:
+            about = json.loads(kept.metadata()["about"])
+            if about.pop("key") != self.key:
+                return
             for name, parameter in _trained(self.model):
                 with torch.no_grad():
-                    parameter.copy_(weights[name])
-                kept = {what: moments[f"{what}|{name}"] for what in ("step", "exp_avg", "exp_avg_sq")}
+                    parameter.copy_(kept.get_tensor(f"weight|{name}"))
+                moments = {what: kept.get_tensor(f"{what}|{name}") for what in ("step", "exp_avg", "exp_avg_sq")}
                 self.optimizer.state[parameter] = {
-                    what: value if what == "step" else value.to(parameter.device) for what, value in kept.items()
+                    what: value if what == "step" else value.to(parameter.device) for what, value in moments.items()
                 }
-            self.state = State(**about)
-
-
-def _checkpoints(out: Path) -> list[Path]:
-    """Newest last; leftovers of killed writes (.tmp) first."""
-    found = {p: p.name.removeprefix("checkpoint-") for p in out.glob("checkpoint-*")}
-    return sorted(found, key=lambda p: (int(found[p]) if found[p].isdigit() else -1, p.name))
+        self.state = State(**about)
 
 
 # --- the run log ---
