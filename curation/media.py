@@ -250,7 +250,10 @@ def cut(src: Path, dst: Path, start_s: float, end_s: float, profile: dict[str, A
                 picture.pict_type = PictureType.NONE  # else the source's keyframes are forced on ours
                 measure.add(np.asarray(picture.to_ndarray()[:height], np.uint8))
                 put(picture)
-    _check_cut(dst, count, rate)
+    with _open(dst) as (container, stream):
+        times = [(p.pts or 0) * p.time_base for p in container.demux(stream) if p.size]
+    if times != [i / rate for i in range(count)]:
+        raise MediaError("bad_cut", f"{dst.name}: wrote {len(times)} frames where {count} from 0 s were due")
     return CutInfo(count, float(rate), width, height, measure.result(), tuple(measure.hashes))
 
 
@@ -282,13 +285,6 @@ def _h264(dst: Path, rate: Fraction, width: int, height: int, crf: int) -> Itera
             out.mux(video.encode(None))
     except av.error.FFmpegError as e:
         raise DataError(f"{dst}: cannot write ({e.strerror}); free some room and run the same command again") from e
-
-
-def _check_cut(path: Path, count: int, rate: Fraction) -> None:
-    with _open(path) as (container, stream):
-        times = [(p.pts or 0) * p.time_base for p in container.demux(stream) if p.size]
-    if times != [i / rate for i in range(count)]:
-        raise MediaError("bad_cut", f"{path.name}: wrote {len(times)} frames where {count} from 0 s were due")
 
 
 def sample_frames(

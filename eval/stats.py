@@ -64,11 +64,9 @@ def score_interval(
     """The interval of a score in [0, 1] from its bootstrap `values`: (bounds or None, a note).
 
     Wilson's interval at the effective size value (1 - value) / SE^2, with t_(G-1) for z (Korn & Graubard 1998, Survey
-    Methodology 24:193; Dean & Pagano 2015, J. Surv. Stat. Methodol. 3:484). Over 600 simulated test sets of 10 or 40
-    groups of three it held the truth in 94 to 98 % of cases; percentiles in 87 to 93 % with 40 groups near the top.
-    `groups` and `clips` are those that bear on the score. All right or all wrong: each group counts as one clip,
-    never [1, 1]. Without spread otherwise: each clip counts, unless the predictions are one `fixed` answer, which is
-    exact where every group holds the classes alike.
+    Methodology 24:193; Dean & Pagano 2015, J. Surv. Stat. Methodol. 3:484). `groups` and `clips` are those that bear on
+    the score. All right or all wrong: each group counts as one clip, never [1, 1]. Without spread otherwise: each clip
+    counts, unless the predictions are one `fixed` answer, which is exact where every group holds the classes alike.
     """
     se, why = spread(values, groups)
     if se is None:
@@ -87,8 +85,7 @@ def score_interval(
 def difference_interval(value: float, se: float, groups: int) -> Bounds:
     """The interval of a difference between two arms from its bootstrap standard error: value +- t_(G-1) SE.
 
-    Resampling holds each arm as it is, so the test is of equal scores. Swapping the arms of groups would test that
-    the arms are alike: against a fixed answer of equal F1 that rejected 18 % of 500 true nulls, this one 4 to 6 %.
+    Resampling holds each arm as it is, so the test is of equal scores; swapping arms would test that they are alike.
     """
     half = _t(groups) * se
     return value - half, value + half

@@ -2,11 +2,7 @@
 
 Every scene is rendered three times, as collision, near-collision and normal driving (a triplet), with equal frames up
 to the alert: weather, light, road, cause, partner, drive, trigger and length are balanced over the classes by
-construction, and only what happens afterwards tells them apart. `demo_scene` and `demo_causes` say what
-happens, `demo_draw` draws it.
-
-What cannot be at chance, and is not meant to be: the frames between the alert and the time traffic has settled, and
-measures of motion over them.
+construction, and only what happens afterwards tells them apart.
 
 The encoder looks at no later frame (no B-frames, no lookahead, constant quantiser), so the decoded frames before the
 alert are equal as well.

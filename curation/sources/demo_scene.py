@@ -1,8 +1,7 @@
 """What happens in a rendered dashcam scene: paths of the ego car and of everybody else, over time, without pixels.
 
-A scene is drawn up once per triplet and played in three classes. All draws that set it up are shared, so the three
-are equal in every number before the alert; at the alert the partner does the same kind of thing in all of them, and
-how much of it, and how the ego car answers, decides the class:
+The draws that set a scene up are shared by its three classes, so these are equal in every number before the alert; at
+the alert the partner does the same kind of thing in all, and how much of it, and how the ego car answers, decides:
 
 - collision: the bodies touch, at exactly `event_s` for the first time; the ego car brakes too late.
 - near_collision: no touch; hard braking (and often swerving) of the ego car leaves a small gap at `event_s`.
