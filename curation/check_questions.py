@@ -93,6 +93,9 @@ def answers(value: Any, context: Context) -> Iterator[Finding]:
     """A chosen answer fits the event and the metadata: by its options' name in the ontology, a yes or no, a time."""
     for at, item in context.nodes:
         question, answer, offered = item.get("question"), item.get("answer"), item.get("options") or []
+        if question is None:  # one of a bank: the schema asks
+            shape = context.pack.schema["properties"].get(at[1:], {})
+            question, offered = shape.get("description"), shape.get("properties", {}).get("answer", {}).get("enum", [])
         if not isinstance(question, str) or answer not in offered or item.get("answerable") is False:
             continue
         why = _answer_clash(question, str(answer), offered, context)

@@ -37,6 +37,9 @@ ASIDE = re.compile(  # what was before, what is beside, what lies on the ground
     re.I,
 )
 COVERED = re.compile(r"[ -](?:covered|packed|patched|dusted|lined)\b", re.I)
+ENDS = re.compile(r"[.!?](?=\s|$)")
+OTHER = re.compile(r"\W+(?:or|versus|from) (?:an? |merely |only )*(?:near|collision|normal)", re.I)
+ONE = re.compile(r"(?:near[- ]?\w+|collision|normal(?: driving)?)\W+(?:or|versus|from) (?:an? |merely |only )*$", re.I)
 THIRD = re.compile(r"\w+s$")  # "hits" is not what "does not" before it turns
 HYPOTHETICAL = re.compile(r"\b(would|could|had|might|reaction|reacted|without|hypothetical\w*)\b", re.I)
 
@@ -152,7 +155,7 @@ def turned(text: str, found: tuple[Mark, ...], i: int) -> str:
     m = found[i]
     noun, third = bool(NOUN.match(m.text)), bool(THIRD.match(m.text.split()[0]))
     governed = noun or m.text.split()[0].endswith("ing") or text[: m.start].casefold().endswith(("being ", "getting "))
-    if any(x.kind == "if" and x.sentence == m.sentence for x in found):
+    if any(x.kind == "if" and x.sentence == m.sentence for x in found) or _open(text, m):
         return "maybe"
     if m.kind == "value" and (ASIDE.search(text[: m.start]) or COVERED.match(text, m.end)):
         return "maybe"
@@ -178,6 +181,15 @@ def turned(text: str, found: tuple[Mark, ...], i: int) -> str:
         if x.kind == "neg" and ((noun and far <= 2) or (far == 0 and x.text.startswith("no") and x.text != "not")):
             return "no"
     return "yes"
+
+
+def _open(text: str, m: Mark) -> bool:
+    """Is `m` in a question that a text asks itself, or one of two classes that it weighs ("a crash or a near miss")?"""
+    end = ENDS.search(text, m.end) if "?" in text else None
+    if end and end.group() == "?" and (text[end.end() :].strip() or ENDS.search(text[: m.start])):
+        return True
+    weighed = m.kind in ("contact", "near", "normal") and (" or " in text or " from " in text or " versus " in text)
+    return weighed and bool(OTHER.match(text, m.end) or ONE.search(text[: m.start]))
 
 
 def _avoided(text: str, left: list[Mark], x: Mark) -> str:

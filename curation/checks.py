@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -29,6 +30,7 @@ from curation.check_text import (
     walk,
 )
 from curation.store import Workspace, decisions
+from curation.tasks import TaskPack
 from curation.types import Json
 
 ONLY = re.compile(r"\bnot (just|merely|only|simply) (a |an )?$")
@@ -54,12 +56,12 @@ def check_record(value: Any, context: Context) -> list[Finding]:
 
 
 def open_errors(ws: Workspace) -> dict[str, list[str]]:
-    """What validate last held against drafts as errors that nobody dismissed: by draft id, "rule: message"."""
+    """What validate last held against drafts as errors that nobody dismissed: by draft id, "rule pointer: message"."""
     dismissed = decisions(ws, "dismiss")
     found: dict[str, list[str]] = {}
     for row in ws.read_view("issues"):
         if row["severity"] == "error" and row["id"] not in dismissed:
-            found.setdefault(row["record_id"], []).append(f"{row['rule']}: {row['message']}")
+            found.setdefault(row["record_id"], []).append(f"{row['rule']} {row['pointer']}: {row['message']}")
     return found
 
 
@@ -107,15 +109,21 @@ def steps(value: Any, context: Context) -> Iterator[Finding]:
                 if part.get("id") in seen:
                     yield Finding("id_twice", f"{at}/{key}/{i}/id", f"'{part['id']}' is the id of another, too")
                 seen |= {part["id"]} if "id" in part else set()
-            shape = context.pack.schema["properties"].get(key, {}).get("items", {}).get("properties", {})
-            kinds = shape.get("step", {}).get("enum", [])
-            taken = [p["step"] for p in parts if p.get("step") in kinds]
+            order = kinds(context.pack)
+            taken = [p["step"] for p in parts if p.get("step") in order]
             for i, (was, now) in enumerate(pairwise(taken), 1):
-                if kinds.index(now) < kinds.index(was):
+                if order.index(now) < order.index(was):
                     yield Finding("step_order", f"{at}/{key}/{i}", f"'{now}' comes after '{was}'")
-            for kind in kinds:
+            for kind in order if taken else ():
                 if kind not in taken:
                     yield Finding("step_missing", f"{at}/{key}", f"no step '{kind}'")
+
+
+@cache
+def kinds(pack: TaskPack) -> list[str]:
+    """The kinds of steps of a pack's values, in the order of its schema; the last one decides. Empty without steps."""
+    shapes = [node.get("items", {}).get("properties", {}) for node in pack.schema["properties"].values()]
+    return next((shape["step"].get("enum", []) for shape in shapes if "step" in shape), [])
 
 
 def told_time(value: Any, context: Context) -> Iterator[Finding]:
@@ -159,10 +167,11 @@ def told_class(value: Any, context: Context) -> Iterator[Finding]:
     if context.clip.role == "pre_event":
         return
     for s in context.prose:
-        if s.owner.get("step") == "predict":
+        kind = s.owner.get("step", "")
+        if "predict" in kind:
             continue
         before = context.event_s is not None and s.span is not None and s.span[1] <= context.event_s + 0.3
-        early = before or s.owner.get("step") in ("perceive", "relate")
+        early = before or kind in kinds(context.pack)[:-1]
         clash = class_clash(read(context.lex, s.text), s.text, context.cls, early=early)
         if clash:
             rule = "told_class" if context.cls else "class_unresolved"
@@ -179,14 +188,14 @@ def fields(value: Any, context: Context) -> Iterator[Finding]:
             holds = (context.event or {}).get(name)
             if holds is None and name == "class":
                 yield Finding("class_unresolved", f"{at}/{key}", f"says {said}, but no class is resolved")
-            elif None not in (said, holds) and said != holds:
+            elif said is not None and holds not in (None, "unknown", said):
                 yield Finding("field", f"{at}/{key}", f"says {said}, but the event is {holds}")
-            text = node["steps"][-1].get("text") if key == "conclusion" and _listed(node.get("steps")) else None
-            if isinstance(text, str):
-                clash = class_clash(read(context.lex, text), text, said)
-                if clash:
-                    note = f"the last step says {clash[1]} ('{clash[0].text}'), the conclusion {said}"
-                    yield Finding("conclusion", f"{at}/{key}", note)
+            texts = [s.text for s in context.said if s.pointer.startswith(at)] if key == "conclusion" else []
+            text = " ".join(re.split(r"(?<=[.!?])\s+", texts[-1])[-2:]) if texts else ""
+            clash = class_clash(read(context.lex, text), text, said)
+            if clash:
+                note = f"the last step says {clash[1]} ('{clash[0].text}'), the conclusion {said}"
+                yield Finding("conclusion", f"{at}/{key}", note)
 
 
 def told_who(value: Any, context: Context) -> Iterator[Finding]:

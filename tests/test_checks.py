@@ -24,7 +24,8 @@ from curation.checks import RULES, check_record
 from curation.deal import deal
 from curation.types import Clip, Json
 
-PACKS = tasks.load_packs(["event", "caption", "description", "vqa", "cot"])
+TASKS = ["caption", "description", "vqa", "cot"]
+PACKS = tasks.load_packs(["event", *TASKS, "llava_cot", "drivevlm", "think", "watched"])
 FIELDS = list(PACKS["event"].schema["properties"])
 
 
@@ -106,6 +107,22 @@ def question(**more: Any) -> Json:
             "options": ["a cyclist", "a lorry", "a dog", "a tram"], "answer": "a lorry", "answerable": True,
             "evidence": {"start_s": 0, "end_s": 6}}  # fmt: skip
     return {"items": [{**item, **more}]}
+
+
+def thought(*sentences: str, conclusion: str) -> Json:
+    return {"thought": " ".join(sentences), "conclusion": conclusion}
+
+
+def staged(task: str, name: str, *texts: str) -> Json:
+    """Steps of a pack whose last kind of step decides; `texts` one a kind."""
+    kinds = PACKS[task].schema["properties"]["steps"]["items"]["properties"]["step"]["enum"]
+    about = {"scene": "road", "object": "car", "influence": "car", "decision": "brakes"}
+    steps = [
+        {"id": f"s{i}", "step": k, "text": t, "evidence": {"start_s": 0, "end_s": 6}}
+        | ({"about": about[k]} if k in about else {})
+        for i, (k, t) in enumerate(zip(kinds, texts, strict=True))
+    ]
+    return {"steps": steps, "conclusion": SCENES[name].event["class"]}  # type: ignore[index]
 
 
 # -- clean -----------------------------------------------------------------------------------------------------------
@@ -224,6 +241,42 @@ def test_clean_descriptions_steps_and_questions_have_no_finding() -> None:
         assert SCENES[name].check("description", description(name)) == []
         assert SCENES[name].check("cot", cot(name)) == []
         assert SCENES[name].check("vqa", question()) == []
+
+
+THOUGHTS = [
+    ("hit", "think", thought("Is it a near miss? No.", "The bonnet meets the tailgate at 3.4 s.", "So: a collision.",
+        conclusion="collision")),
+    ("close", "think", thought("A collision or a near-collision: that is the question.", "Do they touch?",
+        "The gap stays open by an inch.", "A near-collision, then.", conclusion="near_collision")),
+    ("quiet", "think", thought("Nobody is near.", "Could there be a crash later? Nothing points to one.",
+        "Normal driving.", conclusion="normal")),
+    ("close", "llava_cot", staged("llava_cot", "close", "I look whether anything touches the ego vehicle.",
+        "A truck drifts over.", "It all but hits us: a near-collision.")),
+    ("hit", "llava_cot", staged("llava_cot", "hit", "Nothing has happened so far.", "A car stands ahead.",
+        "We run into the car, a collision.")),
+    ("hit", "drivevlm", staged("drivevlm", "hit", "A wet city street.", "A car brakes.", "It blocks the lane.",
+        "Too late: the ego vehicle hits the car, a collision.")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name,task,value", THOUGHTS)
+def test_other_ways_to_reason_are_read_by_their_shape(name: str, task: str, value: Json) -> None:
+    assert SCENES[name].check(task, value) == []
+    other = {"hit": "near_collision", "close": "collision", "quiet": "collision"}[name]
+    found = SCENES[name].check(task, {**value, "conclusion": other})
+    assert {"field", "conclusion"} <= {f.rule for f in found}
+    if "steps" in value:
+        turned = {**value, "steps": value["steps"][::-1]}
+        assert "step_order" in {f.rule for f in SCENES[name].check(task, turned)}
+        late = {**value, "steps": [{**s, "evidence": {"start_s": 5, "end_s": 9}} for s in value["steps"]]}
+        assert "time_outside" in {f.rule for f in SCENES[name].check(task, late)}
+
+
+def test_answers_to_a_bank_of_questions_are_held_against_the_event() -> None:
+    good = next(e["value"] for e in PACKS["watched"].examples if e["value"]["closest"]["answer"] == "they touch")
+    assert SCENES["hit"].check("watched", good) == []
+    found = SCENES["close"].check("watched", good)
+    assert ("answer_wrong", "/closest/answer") in {(f.rule, f.pointer) for f in found}
 
 
 @pytest.mark.parametrize("name,item", [
