@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from curation.errors import UsageError
-from curation.sources.table import Row, check_names, rows, source
+from curation.sources.table import check_names, rows, source
 from curation.types import Json, Refusal, Source
 
 SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mpg", ".mpeg", ".flv", ".wmv", ".3gp"}
@@ -36,11 +36,10 @@ def read(config: Json, base: Path) -> Iterator[Source | Refusal]:
     listed = config.get("attributes", [])
     attributes: dict[str, str] = dict(listed) if isinstance(listed, dict) else {a: a for a in listed}
     check_names(config, attributes)
-    table = base / config["table"]
-    for row in rows(table, table.name, dataset, [*columns.values(), *attributes.values()]):
-        if isinstance(row, Row):
-            claims: Json = {ours: row.cells.get(theirs) for ours, theirs in columns.items()}
-            claims["attributes"] = {ours: row.cells.get(theirs) for ours, theirs in attributes.items()}
-            yield source(claims, row.where, dataset, root, config)
-        else:
-            yield row
+
+    def claims(cells: Json) -> Json:
+        found = {ours: cells.get(theirs) for ours, theirs in columns.items()}
+        return found | {"attributes": {ours: cells.get(theirs) for ours, theirs in attributes.items()}}
+
+    table, wanted = base / config["table"], [*columns.values(), *attributes.values()]
+    yield from rows(table, table.name, wanted, dataset, root, config, claims)

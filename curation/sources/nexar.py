@@ -15,10 +15,11 @@ redistributed unless the recipe says `defaults: {redistribute: true}`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from curation.errors import UsageError
-from curation.sources.table import Row, check_names, rows, source
+from curation.sources.table import check_names, rows
 from curation.types import Json, Refusal, Source
 
 CLASSES = {"1": ["collision", "near_collision"], "0": ["normal"]}
@@ -48,11 +49,8 @@ def read(config: Json, base: Path) -> Iterator[Source | Refusal]:
         target = FOLDERS.get(table.parent.name)
         folder = table.parent if target else root / "train"
         wanted = [*TIMES, *(["file_name"] if target else ["id", "target"])]
-        for row in rows(table, table.relative_to(root).as_posix(), dataset, wanted):
-            if isinstance(row, Row):
-                yield source(_claims(row.cells, folder, root, target), row.where, dataset, root, config)
-            else:
-                yield row
+        claims = partial(_claims, folder=folder, root=root, target=target)
+        yield from rows(table, table.relative_to(root).as_posix(), wanted, dataset, root, config, claims)
 
 
 def _claims(cells: Json, folder: Path, root: Path, target: str | None) -> Json:

@@ -12,12 +12,12 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from curation.errors import DataError, UsageError
 from curation.types import Event, Json, Refusal, Source
@@ -30,11 +30,6 @@ FIELDS = (
 YES, NO = ("true", "yes", "1", "y"), ("false", "no", "0", "n")
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
 SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-class Row(NamedTuple):
-    where: str  # "manifest.csv:7"
-    cells: Json
 
 
 class Refused(Exception):  # noqa: N818 - a turn within this module, never seen outside
@@ -50,11 +45,14 @@ def ontology(name: str) -> tuple[str, ...]:
     return tuple(v for v in json.loads(text)["$defs"][name]["enum"] if v is not None)
 
 
-def rows(table: Path, name: str, dataset: str, wanted: list[str]) -> list[Row | Refusal]:
-    """The rows of a UTF-8 table: JSONL by its ending, else CSV (or with semicolons or tabs, as its header has them).
+def rows(
+    table: Path, name: str, wanted: list[str], dataset: str, root: Path, config: Json, claims: Callable[[Json], Json]
+) -> Iterator[Source | Refusal]:
+    """A Source for each row of a UTF-8 table whose cells make good `claims`, a Refusal for every other row.
 
-    A row that cannot be read is a Refusal; `name` is what refusals call the table. Raises UsageError for a missing
-    table or a `wanted` column that is missing or there twice, DataError for a table that cannot be taken apart.
+    JSONL by its ending, else CSV (or with semicolons or tabs, as its header has them); `name` is what refusals call it.
+    Raises UsageError for a missing table or a `wanted` column that is missing or there twice, DataError for a table
+    that cannot be taken apart.
     """
     if not table.is_file():
         raise UsageError(f"{table}: no such table; correct `table` in the recipe's sources")
@@ -68,7 +66,16 @@ def rows(table: Path, name: str, dataset: str, wanted: list[str]) -> list[Row | 
             raise UsageError(f"{table}: {names.count(column)} columns are named {column!r}; rename all but one")
         if names and column not in names:
             raise UsageError(f"{table}: no column {column!r}; {printable(_near(column, names))}")
-    return [_readable(f"{name}:{line}", cells, dataset) for line, cells in found]
+    for line, cells in found:
+        where = f"{name}:{line}"
+        if isinstance(cells, str):
+            yield Refusal("ingest", f"{dataset}/{where}", "malformed_row", f"{where}: {cells}")
+        elif bad := SURROGATE.search(text := json.dumps(list(cells.values()), ensure_ascii=False)):
+            near = printable(text[max(0, bad.start() - 20) : bad.end() + 20])
+            detail = f"{where}: not UTF-8 near {near}; convert the table: iconv -f WINDOWS-1252 -t UTF-8"
+            yield Refusal("ingest", f"{dataset}/{where}", "not_utf8", detail)
+        else:
+            yield source(claims(cells), where, dataset, root, config)
 
 
 def check_names(config: Json, attributes: Iterable[str]) -> None:
@@ -84,18 +91,6 @@ def check_names(config: Json, attributes: Iterable[str]) -> None:
 def _near(name: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(name, known, 1)
     return f"did you mean {near[0]!r}?" if near else f"there is {', '.join(known)}"
-
-
-def _readable(where: str, cells: Json | str, dataset: str) -> Row | Refusal:
-    """`cells` as a Row; what is said instead of them, or what is not UTF-8 in them, as a Refusal."""
-    if isinstance(cells, str):
-        return Refusal("ingest", f"{dataset}/{where}", "malformed_row", f"{where}: {cells}")
-    text = json.dumps(list(cells.values()), ensure_ascii=False)
-    if bad := SURROGATE.search(text):
-        near = printable(text[max(0, bad.start() - 20) : bad.end() + 20])
-        detail = f"{where}: not UTF-8 near {near}; convert the table: iconv -f WINDOWS-1252 -t UTF-8"
-        return Refusal("ingest", f"{dataset}/{where}", "not_utf8", detail)
-    return Row(where, cells)
 
 
 def printable(text: str) -> str:
