@@ -40,8 +40,8 @@ _STYLE = """
 .rv [class*=ant-collapse] { background: transparent; color: var(--color-neutral-content, #333) !important;
                             border-color: var(--color-neutral-border, #ddd); }
 .rv-hint h4 { font-weight: 400 !important; color: var(--color-neutral-content-subtle, #666); }
-.rv-named { display: flex; gap: 6px; align-items: baseline; }
-.rv-named h4 { min-width: 52px; }
+.rv-named { display: flex; gap: 6px; align-items: flex-start; }
+.rv-named h4 { min-width: 52px; line-height: 24px !important; margin: 0 !important; }
 .rv-named input[type=number] { width: 60px; padding: 2px 6px; }
 .rv-focus button { all: unset; font-size: 13px; color: var(--color-neutral-content-subtle, #666); }
 .rv-focus button:focus-visible { text-decoration: underline; }

@@ -175,13 +175,13 @@ def triage(page: Any, url: str, number: int, ws: Workspace) -> dict[str, Json]:
     keys(page, "e")
     submit(page)
     page.wait_for_load_state("networkidle")
-    struck = {"class": "collision", "alert_s": 0.8, "event_s": 1.1, "ego_role": "struck", "partner": "van"}
-    near = {"class": "near_collision", "alert_s": 1.4, "event_s": 3.0, "ego_role": "striking", "partner": None}
-    nothing = {"class": "normal", "alert_s": None, "event_s": None, "ego_role": "none", "partner": None}
+    struck: Json = {"class": "collision", "alert_s": 0.8, "event_s": 1.1, "ego_role": "struck", "partner": "van"}
+    near: Json = {"class": "near_collision", "alert_s": 1.4, "event_s": 3.0, "ego_role": "striking", "partner": None}
+    nothing: Json = {"class": "normal", "alert_s": None, "event_s": None, "ego_role": "none", "partner": None}
     basis = ("contact", "closest_approach", "unknown")
-    said = {}
+    said: dict[str, Json] = {}
     for one, value, why in zip((first, second, third), (struck, near, nothing), basis, strict=True):
-        said[one.id] = {**value, "time_basis": why}
+        said[one.id] = value | {"time_basis": why}
     return said
 
 
@@ -262,7 +262,10 @@ def test_what_is_clicked_is_what_is_pulled(page: Any, tmp_path: Path, monkeypatc
             page.goto(f"{server.url}/projects/{number}/data?task={first[0].remote.split('/')[1]}")
             ready(page)
             asked = card(page, "Questions and answers", right[0])
-            assert [x.input_value() for x in asked.locator("textarea").all()] == [wrong], "once, as it was sent"
+            sent = asked.locator("[data-testid=textarea-regions]")
+            sent.wait_for()
+            assert [x.strip() for x in sent.all_inner_texts()] == [wrong], "once, as it was sent"
+            assert not asked.locator("textarea").count(), "no second field beside it"
             whole = card(page, "Caption")
             whole.locator("input[name=edit]").check()
             whole.locator("textarea").fill("Nothing touches.")
