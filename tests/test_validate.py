@@ -280,7 +280,7 @@ def test_what_becomes_of_drafts_with_errors(tmp_path: Path) -> None:
     bad = spoil(ws, "description", lambda v: {**v, "event": "As an AI, I cannot view the video."})
     clip = next(d.clip_id for d in ws.read(Draft) if d.id == bad)
     validate.run(ws, recipe)
-    assert list(checks.open_errors(ws)) == [bad] and checks.open_errors(ws)[bad][0].startswith("refusal: ")
+    assert list(checks.open_errors(ws)) == [bad] and checks.open_errors(ws)[bad][0].startswith("refusal /event: ")
     for flagged, left in (("drop", False), ("redraft", False), ("review_first", True)):
         recipe["validate"]["flagged"] = flagged
         assert (bad not in resolve.refused(ws, recipe)) == left
