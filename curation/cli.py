@@ -229,7 +229,7 @@ def run_recipe(recipe: Any, until: str | None = None, limit: int | None = None, 
 @click.option("--seed", type=int, default=0, show_default=True)
 def demo(out: Path, small: bool, seed: int) -> None:
     """The main job end to end, offline, on rendered footage: from video files to a scored model."""
-    from curation.demo import demo_recipe
+    from curation.recipe import demo_recipe
 
     sys.exit(run_recipe(demo_recipe(out, small=small, seed=seed)))
 
@@ -238,7 +238,7 @@ def demo(out: Path, small: bool, seed: int) -> None:
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 def init(folder: Path) -> None:
     """Write a recipe to start from into FOLDER."""
-    from curation.demo import write_starter
+    from curation.recipe import write_starter
 
     click.echo(f"wrote {write_starter(folder)}; edit it, then: autodrive run {folder / 'recipe.yaml'}")
 

@@ -15,7 +15,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -32,15 +32,6 @@ from finetune.vlm import torch
 
 LIBRARIES = ("torch", "torchvision", "transformers", "peft", "av", "numpy")
 VISION = ("visual", "vision_tower", "vision_model")  # how families name what sees
-
-
-@dataclass
-class State:
-    """Where a run is."""
-
-    step: int = 0
-    seconds: float = 0.0  # of training, over all attempts
-    losses: list[float] = field(default_factory=list)  # mean per completion token, one per step
 
 
 def run(release: Release, config: Json, out: Path, progress: Progress | None = None) -> Report:
@@ -65,10 +56,10 @@ def run(release: Release, config: Json, out: Path, progress: Progress | None = N
     trainer = _Trainer(model, _optimizer(model, config), config, key, out, processor.tokenizer.pad_token_id)
     trainer.resume()
     frames = FrameStore(release, config["frames"], tuple(config["size"]), out / "frames")
-    trainer.train(_batches(items, config, frames, processor, trainer.state.step), progress)
+    trainer.train(_batches(items, config, frames, processor, trainer.step), progress)
     model.save_pretrained(out / "model", safe_serialization=True)
     processor.save_pretrained(out / "model")
-    said = _log(release, config, key, base, items, model, trainer.state, out)
+    said = _log(release, config, key, base, items, trainer)
     write_atomic(log, (json.dumps(said, indent=1) + "\n").encode())
     trainer.checkpoint.unlink(missing_ok=True)
     return _report(said)
@@ -155,39 +146,43 @@ class _Trainer:
     key: str
     out: Path
     pad_id: int
-    state: State = field(default_factory=State)
+    seconds: float = 0.0  # of training, over all attempts
+    losses: list[float] = field(default_factory=list)  # mean per completion token, one per step
+
+    @property
+    def step(self) -> int:
+        return len(self.losses)
 
     def train(self, batches: Iterator[list[vlm.Tensors]], progress: Progress | None) -> None:
         """Until the steps or the seconds are used up. Raises DataError when the loss is no number any more."""
-        state, config = self.state, self.config
-        began = time.monotonic() - state.seconds
-        saved = state.seconds
+        config = self.config
+        began = time.monotonic() - self.seconds
+        saved = self.seconds
         while (done := self.done()) < 1:
-            if state.seconds - saved > config["checkpoint_s"]:
+            if self.seconds - saved > config["checkpoint_s"]:
                 self.save()
-                saved = state.seconds
+                saved = self.seconds
             # dropout draws by step, so that a resumed run goes the way of an undisturbed one
-            torch.manual_seed(config["seed"] * 1_000_003 + state.step)
-            factor = schedule(self.done(state.step + 1) if not config["max_seconds"] else done, config["warmup"])
+            torch.manual_seed(config["seed"] * 1_000_003 + self.step)
+            factor = schedule(self.done(self.step + 1) if not config["max_seconds"] else done, config["warmup"])
             for group in self.optimizer.param_groups:
                 group["lr"] = config["lr"] * factor
             loss = self.backward(next(batches))
             if not math.isfinite(loss):
-                raise DataError(f"training diverged at step {state.step}; lower the learning rate ({config['lr']:g})")
+                raise DataError(f"training diverged at step {self.step}; lower the learning rate ({config['lr']:g})")
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), config["clip_norm"])
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
-            state.losses.append(round(loss, 5))
-            state.step += 1
-            state.seconds = time.monotonic() - began
+            self.losses.append(round(loss, 5))
+            self.seconds = time.monotonic() - began
             if progress:
                 progress("finetune", int(1000 * min(1.0, self.done())), 1000)
 
     def done(self, step: int | None = None) -> float:
         """Share of the run that is over: of the steps or of the seconds, whichever is farther."""
         steps, seconds = self.config["max_steps"], self.config["max_seconds"]
-        at = self.state.step if step is None else step
-        return max(at / steps if steps else 0.0, self.state.seconds / seconds if seconds else 0.0)
+        at = self.step if step is None else step
+        return max(at / steps if steps else 0.0, self.seconds / seconds if seconds else 0.0)
 
     def backward(self, rows: list[vlm.Tensors]) -> float:
         """Gradients of the mean over rows of each row's mean loss per completion token; returns that mean."""
@@ -218,7 +213,7 @@ class _Trainer:
             for what, value in {"weight": parameter, **self.optimizer.state[parameter]}.items()
         }
         beside = self.checkpoint.with_suffix(".tmp")
-        save_file(tensors, beside, {"about": json.dumps({"key": self.key, **asdict(self.state)})})
+        save_file(tensors, beside, {"about": json.dumps([self.key, self.seconds, self.losses])})
         beside.replace(self.checkpoint)
 
     def resume(self) -> None:
@@ -228,8 +223,8 @@ class _Trainer:
         if not self.checkpoint.is_file():
             return
         with safe_open(self.checkpoint, "pt") as kept:
-            about = json.loads(kept.metadata()["about"])
-            if about.pop("key") != self.key:
+            key, seconds, losses = json.loads(kept.metadata()["about"])
+            if key != self.key:
                 return
             for name, parameter in _trained(self.model):
                 with torch.no_grad():
@@ -238,17 +233,15 @@ class _Trainer:
                 self.optimizer.state[parameter] = {
                     what: value if what == "step" else value.to(parameter.device) for what, value in moments.items()
                 }
-        self.state = State(**about)
+        self.seconds, self.losses = seconds, losses
 
 
 # --- the run log ---
 
 
-def _log(
-    release: Release, config: Json, key: str, base: str, items: list[Example], model: Any, state: State, out: Path
-) -> Json:
-    every = max(1, len(state.losses) // 200)
-    steps = range(0, len(state.losses), every)
+def _log(release: Release, config: Json, key: str, base: str, items: list[Example], trainer: _Trainer) -> Json:
+    losses, model = trainer.losses, trainer.model
+    every = max(1, len(losses) // 200)
     return {
         "key": key,
         "release": {"id": release.id, "version": release.version, "simulated": release.simulated},
@@ -256,11 +249,11 @@ def _log(
         "base": base,
         "examples": dict(sorted(Counter(f"{e.task}/{e.style}" for e in items).items())),
         "clips": len({e.clip_id for e in items}),
-        "steps": state.step,
-        "seconds": round(state.seconds, 2),
-        "loss": [[i + 1, round(fmean(state.losses[i : i + every]), 5)] for i in steps],
+        "steps": trainer.step,
+        "seconds": round(trainer.seconds, 2),
+        "loss": [[i + 1, round(fmean(losses[i : i + every]), 5)] for i in range(0, len(losses), every)],
         "parameters": {"all": model.num_parameters(), "trained": model.num_parameters(only_trainable=True)},
-        "weights": {p.name: sha256_file(p) for p in sorted((out / "model").glob("*.safetensors"))},
+        "weights": {p.name: sha256_file(p) for p in sorted((trainer.out / "model").glob("*.safetensors"))},
         "device": str(next(model.parameters()).device),
         "versions": {"python": platform.python_version()} | {n: version(n) for n in LIBRARIES},
     }
