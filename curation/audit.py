@@ -6,33 +6,27 @@ Reads any table (`rows`), any way of writing options and answers (`questions`), 
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
+from curation.check_set import biases
 from curation.errors import DataError
-from curation.neardup import THRESHOLD, near_duplicates, similarity
+from curation.neardup import THRESHOLD, near_duplicates
 from curation.probe import probe_closed
 from curation.questions import Option, UnreadableError, answer_style, parse_answer, parse_options
 from curation.rows import cell, match_column, match_columns, read_rows
 from curation.types import Json
 
 MAX_SKIPPED = 0.2  # share of rows that may be unreadable; above it the columns were probably misunderstood
-ALIKE = 0.9  # two options this similar are reported
 REWORDED = 0.3  # Jaccard similarity of captions: unrelated ones on the same subject stay below 0.15
 
 
 def audit(
-    origin: str,
-    *,
-    question: str,
-    options: str,
-    answer: str,
-    group: str,
-    family: str | None = None,
+    origin: str, *, question: str, options: str, answer: str, group: str, family: str | None = None,
     limit: int | None = None,
-) -> Json:
-    """The probe's result over a table of closed questions, with what was read, what was not, positions and copies.
+) -> Json:  # fmt: skip
+    """The probe's result over a table of closed questions, with what was read, what was not, biases and copies.
 
     `options` names one column, or several as a comma list or a pattern; `group` is what must not straddle folds (the
     video, better the drive). All columns may be dotted paths. See `rows`, `questions` and `probe.probe_closed`.
@@ -50,17 +44,17 @@ def audit(
             f"{first['options']}, answer {first['answer']!r}); check that --options and --answer name the right columns"
         )
     result = probe_closed(items)
-    return {
-        "data": origin,
-        "columns": {"question": question, "options": options, "answer": answer, "group": group, "family": family},
-        "rows": len(rows),
-        **result,
-        "notes": [*notes, *result["notes"]],
-        "position": _positions(items),
-        "length_cue": _length_cue(items),
-        "duplicates": _duplicates(items),
-        "skipped": skipped,
-    }
+    whole: defaultdict[tuple[str, ...], list[Json]] = defaultdict(list)
+    for item in items:
+        whole[item["question"], item["options"][item["answer"]], *sorted(item["options"])].append(item)
+    repeated = [i["id"] for same in whole.values() if len({i["group"] for i in same}) > 1 for i in same]
+    notes += [message for _, message in biases([{**i, "answer": i["options"][i["answer"]]} for i in items])]
+    if repeated:
+        notes.append(f"{len(repeated)} questions occur alike in several groups, such as {', '.join(repeated[:3])}")
+    notes += [f"skipped {s['n']}: {reason}, as {s['examples'][0]}" for reason, s in skipped.items()]
+    columns = {"question": question, "options": options, "answer": answer, "group": group, "family": family}
+    told = {"data": origin, "columns": columns, "rows": len(rows)}
+    return {**told, **result, "notes": [*notes, *result["notes"]], "repeated": repeated, "skipped": skipped}
 
 
 def _items(
@@ -70,82 +64,37 @@ def _items(
     question, answer, group, *family = columns
     parsed: list[tuple[int, Json, list[Option]]] = []
     skipped: Json = {}
+
+    def skip(reason: UnreadableError, number: int, options: Any) -> None:
+        entry = skipped.setdefault(str(reason), {"n": 0, "examples": []})
+        entry["n"] += 1
+        if len(entry["examples"]) < 3:
+            said = str(cell(rows[number - 1], answer))
+            entry["examples"].append({"row": number, "options": str(options)[:200], "answer": said[:80]})
+
     for number, row in enumerate(rows, 1):
         raw = [cell(row, c) for c in option_columns]
         try:
             parsed.append((number, row, parse_options(raw[0] if len(raw) == 1 else raw)))
         except UnreadableError as e:
-            _skip(skipped, str(e), number, raw, cell(row, answer))
+            skip(e, number, raw)
     style, doubt = answer_style([(options, cell(row, answer)) for _, row, options in parsed])
     items: list[Json] = []
-    alone = 0
     for number, row, options in parsed:
         texts = [o.text for o in options]
         try:
             place = parse_answer(options, cell(row, answer), style)
         except UnreadableError as e:
-            _skip(skipped, str(e), number, texts, cell(row, answer))
+            skip(e, number, texts)
             continue
         of = cell(row, group)
-        alone += of in (None, "")
         item = {"id": f"row {number}", "question": str(cell(row, question) or ""), "options": texts, "answer": place}
         item["group"] = f"(row {number})" if of in (None, "") else str(of)
         items.append(item | {"family": str(cell(row, family[0])) if family else "all"})
     notes = [f"answers read as {style}", doubt]
-    if alone:
+    if alone := sum(item["group"] == f"({item['id']})" for item in items):
         notes.append(f"{alone} questions have no {group!r}: each is its own group, and repeats among them go unseen")
     return items, skipped, [note for note in notes if note]
-
-
-def _skip(skipped: Json, reason: str, row: int, options: Any, answer: Any) -> None:
-    entry = skipped.setdefault(reason, {"n": 0, "examples": []})
-    entry["n"] += 1
-    if len(entry["examples"]) < 3:
-        entry["examples"].append({"row": row, "options": str(options)[:200], "answer": str(answer)[:80]})
-
-
-def _positions(items: Sequence[Mapping[str, Any]]) -> Json:
-    """How often each position is right, and a chi-square test against uniform positions (questions independent)."""
-    from scipy.special import chdtrc
-
-    most = max(len(i["options"]) for i in items)
-    counts = Counter(i["answer"] for i in items)
-    right = [counts[p] for p in range(most)]
-    expected = [sum(1 / len(i["options"]) for i in items if len(i["options"]) > p) for p in range(most)]
-    statistic = sum((r - e) ** 2 / e for r, e in zip(right, expected, strict=True))
-    p_value = float(chdtrc(most - 1, statistic)) if min(expected) >= 5 else None  # what the approximation needs
-    return {"right": right, "expected": [round(e, 2) for e in expected], "p_value": p_value}
-
-
-def _length_cue(items: Sequence[Mapping[str, Any]]) -> Json:
-    """Share of questions whose right option is the longest (the shortest), ties counted in parts."""
-    cue = {"longest": 0.0, "shortest": 0.0}
-    for item in items:
-        lengths = [len(o) for o in item["options"]]
-        for name, extreme in (("longest", max(lengths)), ("shortest", min(lengths))):
-            cue[name] += (lengths[item["answer"]] == extreme) / lengths.count(extreme) / len(items)
-    return cue
-
-
-def _duplicates(items: Sequence[Mapping[str, Any]], top: int = 5) -> Json:
-    """Questions repeated whole in other groups, and options of one question that are alike."""
-    whole: defaultdict[tuple[str, ...], list[Mapping[str, Any]]] = defaultdict(list)
-    for item in items:
-        whole[item["question"], item["options"][item["answer"]], *sorted(item["options"])].append(item)
-    repeated = [same for same in whole.values() if len({i["group"] for i in same}) > 1]
-    alike = [
-        {"id": item["id"], "options": [a, b], "similarity": round(s, 2)}
-        for item in items
-        for n, a in enumerate(item["options"])
-        for b in item["options"][n + 1 :]
-        if (s := similarity(a, b)) >= ALIKE
-    ]
-    return {
-        "repeated_questions": sum(len(same) for same in repeated),
-        "repeated_examples": [[i["id"] for i in same[:top]] for same in repeated[:top]],
-        "alike_options": len(alike),
-        "alike_examples": alike[:top],
-    }
 
 
 def audit_texts(origin: str, *, text: str, group: str, limit: int | None = None) -> Json:

@@ -44,26 +44,13 @@ def render_text(result: Json) -> str:
         for name, s in families[:6]:
             lines.append(f"  {shown(name, 28):<28} {percent(s):<24} {s['verdict']} (n = {s['n']})")
             lines += [f"      {shown(clue, 120)}" for clue in _clues(result, name)[:2]]
-    return "\n".join([*lines, *(shown(line, 300) for line in _notes(result))])
+    return "\n".join([*lines, *(shown(line, 300) for line in result["notes"])])
 
 
 def _clues(result: Json, family: str) -> list[str]:
     return [
         f"{c['text']!r} right in {c['right']} of {c['offered']} (expected {c['expected']:.0f})"
         for c in result["telling"][family]
-    ]
-
-
-def _notes(result: Json) -> list[str]:
-    p, cue, copies = result["position"]["p_value"], result["length_cue"], result["duplicates"]
-    test = "too few for a test" if p is None else f"p = {p:.2g} against uniform"
-    return [
-        *result["notes"],
-        f"right positions {'/'.join(map(str, result['position']['right']))} ({test})",
-        f"the longest option is right in {100 * cue['longest']:.1f} %, the shortest in {100 * cue['shortest']:.1f} %",
-        f"{copies['repeated_questions']} questions occur alike in several groups",
-        f"{copies['alike_options']} pairs of options of one question are near copies of each other",
-        *(f"skipped {s['n']}: {reason}, as {s['examples'][0]}" for reason, s in result["skipped"].items()),
     ]
 
 
@@ -87,7 +74,7 @@ def write_page(result: Json, out: Path) -> None:
         verdict_class=result["verdict"].replace(" ", "-"),
         verdict=SAID[result["verdict"]],
         because=escape(result["because"]),
-        notes="".join(f"<li>{escape(note)}</li>" for note in _notes(result)),
+        notes="".join(f"<li>{escape(note)}</li>" for note in result["notes"]),
         measured=_measured(result) if result["accuracy"] is not None else "",
     )
     try:

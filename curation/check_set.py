@@ -44,10 +44,19 @@ def _prose(pack: TaskPack, draft: Draft) -> str:
 
 
 def _biases(asked: list[tuple[Json, str]], base: Counter[str]) -> Iterator[tuple[str, str]]:
-    """(rule, message) for one family. Each compares a count with what chance gives, in standard errors."""
+    """(rule, message) for one family."""
     if len(asked) < MIN_N:
         return
-    closed = [i for i, _ in asked if len(i.get("options") or ()) > 1 and i["answer"] in i["options"]]
+    yield from biases([i for i, _ in asked if len(i.get("options") or ()) > 1 and i["answer"] in i["options"]])
+    questions = Counter(i["question"] for i, _ in asked)
+    if len(questions) < 3:
+        yield "question_diversity", f"{len(asked)} questions in {len(questions)} wordings"
+    yield from _classes(asked, base, questions)
+
+
+def biases(closed: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """(rule, message) for questions with `options` and the `answer` among them: places, answers and lengths that are
+    right more often than chance has it, in standard errors."""
     places = Counter((len(i["options"]), i["options"].index(i["answer"])) for i in closed)
     sizes = Counter(len(i["options"]) for i in closed)
     for (k, place), n in sorted(places.items()):
@@ -68,10 +77,6 @@ def _biases(asked: list[tuple[Json, str]], base: Counter[str]) -> Iterator[tuple
         n = sum(pick(i["options"], key=len) == i["answer"] for i in told)
         if told and _off(n, len(told), sum(1 / len(i["options"]) for i in told) / len(told), MIN_N):
             yield f"option_{word}", f"the {word} option is right in {n} of {len(told)}"
-    questions = Counter(i["question"] for i, _ in asked)
-    if len(questions) < 3:
-        yield "question_diversity", f"{len(asked)} questions in {len(questions)} wordings"
-    yield from _classes(asked, base, questions)
 
 
 def _classes(asked: list[tuple[Json, str]], base: Counter[str], questions: Counter[str]) -> Iterator[tuple[str, str]]:
