@@ -180,7 +180,9 @@ def pull(ws: Workspace, recipe: Recipe, plan: Round, client: Any, progress: Prog
             refusals += bad
             looked_at.update(f"{task.get('project') or project}/{n}" for n in task["ids"])
     with ws.writer(Review) as out:
-        added = sum(out.add(r) for r in revise(ws.read(Review), reviews, looked_at))
+        asked = {"clip", *(p.name for p in plan.packs)}  # a task that the recipe dropped withdraws nothing
+        known = (r for r in ws.read(Review) if r.task in asked)
+        added = sum(out.add(r) for r in revise(known, reviews, looked_at))
     return added, ws.refuse(replace(r, refused_at=now()) for r in refusals)
 
 

@@ -159,7 +159,7 @@ def _add_gold(ws: Workspace, recipe: Recipe, plan: Round) -> None:
         return
     share, hidden = Share(f"{plan.name}.gold", open_[0].config, EVERYBODY), []
     for clip in sorted({p[0] for p in places}):
-        ids = tuple(sorted({p[2] for p in places if p[0] == clip and p[2]}))
+        ids = tuple(sorted(d.id for d in plan.drafts.get(clip, {}).values()))  # whole, as all the others are shown
         if fraction(recipe.seed, "hidden", plan.name, clip) < 0.5:
             hidden.append(Assignment(clip, open_[-1].project, "gold", draft_ids=ids, gold=True))
         else:
