@@ -48,6 +48,7 @@ _QUIET = {
 # Its own keys take three fingers, and Alt with an arrow leaves the page from a text field. Play is heard in text
 # fields, too, so no key that writes will do; hops and ends are heard only while Shift is held.
 _KEYS = {
+    "annotation:submit": ("ctrl+enter,f4", "Submit annotation"),
     "media:playpause": ("f2", "Play/pause"),
     "media:step-backward": ("left", "One frame back"),
     "media:step-forward": ("right", "One frame forward"),
