@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from curation.check_text import texts
+from curation.check_text import walk
 from curation.neardup import near_duplicates
 from curation.tasks import TaskPack, items
 from curation.types import Draft, Issue, Json
@@ -38,7 +38,7 @@ def check_set(drafts: Sequence[Draft], packs: Mapping[str, TaskPack], classes: M
 
 
 def _prose(pack: TaskPack, draft: Draft) -> str:
-    said = texts(pack.schema, draft.value)
+    said = walk(pack.schema, draft.value)[0]
     free = (s for s in said if "question" not in s.owner or (s.key == "answer" and not s.owner.get("options")))
     return " ".join(s.text for s in free)
 

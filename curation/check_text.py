@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from curation.tasks import TaskPack, canonical, words
@@ -37,7 +38,8 @@ ASIDE = re.compile(  # what was before, what is beside, what lies on the ground
     re.I,
 )
 COVERED = re.compile(r"[ -](?:covered|packed|patched|dusted|lined)\b", re.I)
-ENDS = re.compile(r"[.!?](?=\s|$)")
+PARTS = re.compile(r"(?:[.!?](?=\s)|[;\n])\s*")
+WEIGHS = re.compile(r"\b(?:or|versus|from)\b")
 OTHER = re.compile(r"\W+(?:or|versus|from) (?:an? |merely |only )*(?:near|collision|normal)", re.I)
 ONE = re.compile(r"(?:near[- ]?\w+|collision|normal(?: driving)?)\W+(?:or|versus|from) (?:an? |merely |only )*$", re.I)
 THIRD = re.compile(r"\w+s$")  # "hits" is not what "does not" before it turns
@@ -155,7 +157,7 @@ def turned(text: str, found: tuple[Mark, ...], i: int) -> str:
     m = found[i]
     noun, third = bool(NOUN.match(m.text)), bool(THIRD.match(m.text.split()[0]))
     governed = noun or m.text.split()[0].endswith("ing") or text[: m.start].casefold().endswith(("being ", "getting "))
-    if any(x.kind == "if" and x.sentence == m.sentence for x in found) or _open(text, m):
+    if any(x.kind == "if" and x.sentence == m.sentence for x in found) or _weighed(text, m):
         return "maybe"
     if m.kind == "value" and (ASIDE.search(text[: m.start]) or COVERED.match(text, m.end)):
         return "maybe"
@@ -183,13 +185,11 @@ def turned(text: str, found: tuple[Mark, ...], i: int) -> str:
     return "yes"
 
 
-def _open(text: str, m: Mark) -> bool:
-    """Is `m` in a question that a text asks itself, or one of two classes that it weighs ("a crash or a near miss")?"""
-    end = ENDS.search(text, m.end) if "?" in text else None
-    if end and end.group() == "?" and (text[end.end() :].strip() or ENDS.search(text[: m.start])):
-        return True
-    weighed = m.kind in ("contact", "near", "normal") and (" or " in text or " from " in text or " versus " in text)
-    return weighed and bool(OTHER.match(text, m.end) or ONE.search(text[: m.start]))
+def _weighed(text: str, m: Mark) -> bool:
+    """Is `m` one of two classes that a text weighs: "a collision or a near miss"?"""
+    if m.kind not in ("contact", "near", "normal") or not WEIGHS.search(text):
+        return False
+    return bool(OTHER.match(text, m.end) or ONE.search(text[: m.start]))
 
 
 def _avoided(text: str, left: list[Mark], x: Mark) -> str:
@@ -206,7 +206,30 @@ def _avoided(text: str, left: list[Mark], x: Mark) -> str:
 
 @lru_cache(maxsize=1 << 16)
 def read(lex: Lexicon, text: str) -> Reading:
-    """What `text` says. Kept, because options, questions and template sentences come again and again."""
+    """What `text` says: what its sentences say, which come again more often than it does. One that asks says nothing,
+    unless it is the last, as a question is."""
+    ends = [m.end() for m in PARTS.finditer(text)]
+    if not ends or ends[0] == len(text):
+        return _read(lex, text)
+    out: dict[str, list[Any]] = {k: [] for k in Reading._fields}
+    for n, (at, end) in enumerate(pairwise([0, *ends, len(text)])):
+        last = end == len(text)
+        own = _read(lex, text[at:end] if last else text[at:end] + "x")  # "normal" ends a text, not a sentence
+        asks = not last and text[at:end].rstrip().endswith("?")
+        for name, found in own._asdict().items():
+            if name == "values":
+                out[name] += [(_moved(m, at, n), yes) for m, yes in found if not asks]
+            elif name == "marks" or not asks:
+                out[name] += [_moved(m, at, n) for m in found]
+    return Reading(**{k: tuple(v) for k, v in out.items()})
+
+
+def _moved(m: Mark, by: int, n: int) -> Mark:
+    return Mark(m.kind, m.text, m.start + by, m.end + by, n, m.clause + 1000 * n, m.names)
+
+
+@lru_cache(maxsize=1 << 16)
+def _read(lex: Lexicon, text: str) -> Reading:
     found = marks(lex, text)
     out: dict[str, list[Any]] = {k: [] for k in Reading._fields[1:]}
     for i, m in enumerate(found):
@@ -291,11 +314,6 @@ class Said(NamedTuple):
 
 
 FIXED = frozenset(("enum", "pattern", "const"))  # a string whose schema has one of these is no free text
-
-
-def texts(schema: Json, value: Any) -> list[Said]:
-    """The free texts of a value."""
-    return walk(schema, value)[0]
 
 
 def walk(schema: Json, value: Any) -> tuple[list[Said], list[tuple[str, Json]]]:

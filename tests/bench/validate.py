@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from curation.check_text import Context, texts
+from curation.check_text import Context, walk
 from curation.deal import deal
 from curation.draft import Subject, context, write
 from curation.tasks import TaskPack, at_pointer, load_packs, pointer
@@ -44,7 +44,7 @@ def own(pack: TaskPack, value: Json, n: int, alone: bool) -> Json:
     """A copy of `value`; with `alone` its free texts, but for options and chosen answers, occur nowhere else."""
     value = _copy(value)
     r = random.Random(n)
-    for said in list(texts(pack.schema, value)) if alone else ():
+    for said in walk(pack.schema, value)[0] if alone else ():
         if said.key in ("options", "answer"):
             continue
         *path, last = said.pointer.split("/")
