@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -26,8 +25,7 @@ ARM_TEXT = {
     "first_frame": "the first frame only",
     "blind": "no frames",
 }
-COMPARED = {f"f1.{TARGET}": f"{TARGET} F1", "accuracy": "accuracy"}  # scores that are charted and tested
-SHOWN = COMPARED | {"macro_f1": "macro F1", "average_precision": "AP"}
+COMPARED = {f"f1.{TARGET}": f"{TARGET} F1", "accuracy": "accuracy"}  # scores that are drawn and tested
 
 
 def number(value: float | None, digits: int = 2, signed: bool = False) -> str:
@@ -83,33 +81,6 @@ def is_table(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(v, Mapping) for v in value)
 
 
-def forest(rows: Sequence[tuple[str, Row]], rule: float, *, signed: bool = False) -> Json:
-    """An interval plot's geometry: one line per (name, {value, low, high}), and where the dashed line `rule` stands.
-
-    The scale is 0 to 1; for `signed` differences what the intervals need, with 0 in sight. Of scores the first row is
-    stressed, of differences none.
-    """
-    left, right, step, top = 92, 258, 30, 30
-    start, end, tick = 0.0, 1.0, 0.25
-    if signed:
-        ends = [0.0, 0.25, *(m[k] for _, m in rows for k in ("low", "high", "value") if m[k] is not None)]
-        tick = 0.25 if max(ends) - min(ends) <= 0.8 else 0.5
-        start, end = math.floor(min(ends) / tick) * tick, math.ceil(max(ends) / tick) * tick
-
-    def x(v: float | None) -> str | None:
-        return None if v is None else f"{left + (v - start) / (end - start) * (right - left):.1f}"
-
-    at = [i * tick for i in range(round(start / tick), round(end / tick) + 1)]
-    lines = [
-        {k: x(m[k]) for k in ("low", "high", "value")}
-        | {"name": name, "text": interval(m, signed), "y": top + step * i + 14}
-        | {"tone": "main" if i == 0 and not signed else "arm"}
-        for i, (name, m) in enumerate(rows)
-    ]
-    ticks = [{"x": x(v), "text": number(v, signed=signed and v != 0)} for v in at]
-    return {"height": top + step * len(rows) + 22, "ticks": ticks, "rule": x(rule), "rows": lines}
-
-
 def _wrong(predictions: Sequence[Row]) -> list[Row]:
     """What arm `full` got wrong, the gravest classes first and the surest errors first within them."""
 
@@ -118,25 +89,6 @@ def _wrong(predictions: Sequence[Row]) -> list[Row]:
         return gravest, -row["scores"][row["pred"]], str(row["clip_id"])
 
     return sorted((r for r in predictions if r["arm"] == "full" and r["pred"] != r["truth"]), key=order)
-
-
-def _arm_rows(s: Json) -> list[Json]:
-    scores = {arm: a["metrics"] for arm, a in s["arms"].items()} | {"best constant": s["constant"]}
-    return [
-        {"arm": words(arm), "n": s["clips"], "groups": s["groups"]}
-        | {text: m[name] for name, text in SHOWN.items() if name in m}
-        for arm, m in scores.items()
-    ]
-
-
-def _difference_rows(named: Mapping[str, Json], n: int) -> list[Json]:
-    out = []
-    for name, d in named.items():
-        row: Json = {"full minus": words(name), "n": n}
-        for key, text in COMPARED.items():
-            row |= {text: interval(d[key], signed=True), f"p ({text})": p_value(d[key]["p_adjusted"], "")}
-        out.append(row)
-    return out
 
 
 def render(s: Json, predictions: Sequence[Row], context: Mapping[str, Any], media: Media) -> str:
@@ -148,10 +100,10 @@ def render(s: Json, predictions: Sequence[Row], context: Mapping[str, Any], medi
     """
     known = {"title", "provenance", "splits", "data", "agreement", "probe", "test_scored", "simulated", "attributes"}
     m = s["arms"]["full"]["metrics"]
-    named = {"best constant" if k == "constant" else k: d for k, d in s["differences"].items()}
     wrong = _wrong(predictions)
     page = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined)
-    page.filters |= {"number": number, "words": words, "label": label, "columns": columns}
+    page.filters |= {"number": number, "interval": interval, "p_value": p_value}
+    page.filters |= {"words": words, "label": label, "columns": columns}
     return page.get_template("page.html").render(
         s=s,
         context=context,
@@ -160,13 +112,7 @@ def render(s: Json, predictions: Sequence[Row], context: Mapping[str, Any], medi
         compared=COMPARED,
         arm_text=ARM_TEXT,
         positive=POSITIVE,
-        arm_forests={
-            k: forest([(arm, a["metrics"][k]) for arm, a in s["arms"].items()], s["constant"][k]["value"])
-            for k in COMPARED
-        },
-        arm_rows=_arm_rows(s),
-        difference_forest=forest([(k, d[f"f1.{TARGET}"]) for k, d in named.items()], 0.0, signed=True),
-        difference_rows=_difference_rows(named, s["clips"]),
+        shown=COMPARED | {"macro_f1": "macro F1", "average_precision": "AP"},
         by_class=[
             {"class": words(c), "clips": n} | {k: m[f"{k}.{c}"] for k in ("precision", "recall", "f1")}
             for c, n in s["class_counts"].items()
