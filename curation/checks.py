@@ -77,12 +77,12 @@ def spans(value: Any, context: Context) -> Iterator[Finding]:
         if start is not None and stop is not None and stop < start:
             yield Finding("time_reversed", at, f"ends at {stop} s, before its start at {start} s")
         for key, parts in node.items():
-            if _listed(parts) and all("start_s" in p and "end_s" in p for p in parts):
+            if isinstance(parts, list) and _listed(parts) and all("start_s" in p and "end_s" in p for p in parts):
                 yield from _segments(f"{at}/{key}", parts, end)
 
 
-def _listed(parts: Any) -> bool:
-    return isinstance(parts, list) and bool(parts) and all(isinstance(p, dict) for p in parts)
+def _listed(parts: list[Any]) -> bool:
+    return bool(parts) and all(isinstance(p, dict) for p in parts)
 
 
 def _segments(at: str, parts: list[Json], end: float) -> Iterator[Finding]:
@@ -102,7 +102,7 @@ def steps(value: Any, context: Context) -> Iterator[Finding]:
     """Steps stand in the schema's order of kinds, none missing, none before all it follows from; ids are unique."""
     for at, node in context.nodes:
         for key, parts in node.items():
-            if not _listed(parts):
+            if not isinstance(parts, list) or not _listed(parts):
                 continue
             seen: set[str] = set()
             for i, part in enumerate(parts):

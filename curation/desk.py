@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from curation.authors import Todo, answered, forbidden, refused, told
 from curation.dialogue import Outcome, converse
+from curation.errors import DataError, UsageError
 from curation.media import MediaError
 from curation.models.answers import Answer, Answers, Question
 from curation.models.ask import OVER_BUDGET, Asker, Bill, Budget, cost, dumps, estimate
-from curation.models.endpoint import Model
+from curation.models.endpoint import Model, body, load_model
 from curation.models.frames import Moments, asked, cache_path, fill, pictures
 from curation.models.outcome import Denied, Left
+from curation.models.reply import read
 from curation.recipe import Recipe
 from curation.store import Workspace
 from curation.tasks import TaskPack
@@ -94,8 +97,35 @@ class Desk:
         if model.batch:
             self._write_batched(pack, model, allowed, keep)
             return
+        self._run(self._write(pack, self._asker(model), allowed, keep))
+
+    def ask(self, model: Model, prompts: list[str], task: str) -> list[str | None]:
+        """What `model` says to plain texts, in their order; None where there is no answer."""
+        blind = replace(model, name=f"{model.name} without frames", frames=None, structured="none")
+        said: list[str | None] = [None] * len(prompts)
+        coming = iter(enumerate(prompts))
+
+        async def work(asker: Asker) -> None:
+            for n, prompt in coming:
+                messages = [{"role": "user", "content": prompt}]
+                question = Question(model.base_url, body(blind, messages, task, {}), model.sample, task, task)
+                try:
+                    said[n] = read((await asker.ask(question)).reply).text
+                except (Left, Denied) as e:
+                    self.stopped.add(str(e))
+
+        async def all_of_them() -> None:
+            asker = self._asker(blind)
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(model.in_flight, len(prompts))):
+                    group.create_task(work(asker))
+
+        self._run(all_of_them())
+        return said
+
+    def _run(self, coroutine: Coroutine[None, None, None]) -> None:
         try:
-            self._runner.run(self._write(pack, self._asker(model), allowed, keep))
+            self._runner.run(coroutine)
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
 
@@ -239,10 +269,21 @@ def answers_path(ws: Workspace) -> Path:
     return ws.root.parent / "llm.sqlite"
 
 
-def words(body: Json) -> str:
+def ask_plainly(ws: Workspace, recipe: Recipe, name: str, prompts: list[str]) -> list[str | None]:
+    """Put texts to the model `name` of the recipe, without frames. Raises DataError if answers are missing."""
+    if name not in recipe["draft"]["models"]:
+        raise UsageError(f"validate.probe_model: no '{name}' under draft.models")
+    with Desk(ws, recipe) as desk:
+        said = desk.ask(load_model(name, recipe["draft"]["models"][name]), prompts, "probe")
+        if desk.stopped:
+            raise DataError(f"the probe by {name}: {sorted(desk.stopped)[0]}; run the same command again to go on")
+    return said
+
+
+def words(asked: Json) -> str:
     """The texts of a request, turn by turn, frames as references."""
     lines = []
-    for message in body["messages"]:
+    for message in asked["messages"]:
         lines.append(f"[{message['role']}]")
         content = message["content"]
         parts: list[Json] = [{"type": "text", "text": content}] if isinstance(content, str) else content
@@ -258,6 +299,6 @@ def show_request(ws: Workspace, prefix: str) -> str | None:
         row = answers.find(prefix)
     if row is None:
         return None
-    body, reply = json.loads(row.pop("body")), row.pop("reply").decode("utf-8", "replace")
+    asked, reply = json.loads(row.pop("body")), row.pop("reply").decode("utf-8", "replace")
     told = [f"  {key}: {value}" for key, value in row.items() if value not in (None, "")]
-    return "\n".join([f"request {row['key']}", *told, "asked:", words(body), "replied:", reply])
+    return "\n".join([f"request {row['key']}", *told, "asked:", words(asked), "replied:", reply])

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Generator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 from curation.check_form import foreign
@@ -45,14 +46,14 @@ class Outcome(NamedTuple):
     detail: str = ""
 
 
-def prompt(pack: TaskPack, told: Told, duration_s: float, schema: Json) -> str:
+def prompt(pack: TaskPack, told: Told, duration_s: float, schema: str) -> str:
     """The pack's prompt filled in, in one pass: what is filled in is never looked at again."""
 
     def data(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False) if value else NOT_TOLD
 
     slots = {
-        "schema": json.dumps(schema, ensure_ascii=False),
+        "schema": schema,
         "event": data(told.event),
         "metadata": data(told.metadata),
         "parents": data(told.parents),
@@ -61,16 +62,19 @@ def prompt(pack: TaskPack, told: Told, duration_s: float, schema: Json) -> str:
     return SLOT.sub(lambda m: slots.get(m[1], m[0]), pack.prompt)
 
 
-def wanted(pack: TaskPack, model: Model) -> Json:
-    """The schema of what the model is to write: all of the value but what its own reasoning fills."""
-    apart = pack.spec.get("reasoning")
-    return shape(pack, without=apart.removeprefix("/") if apart and model.reasoning else None)
+@cache
+def wanted(pack: TaskPack, apart: bool) -> tuple[Json, str]:
+    """The schema of what a model is to write, as it is sent, and for the prompt. `apart`: its own reasoning fills
+    what the pack says it fills, so it is not asked for that."""
+    field = pack.spec["reasoning"]
+    without = field.removeprefix("/") if field and apart else None
+    return shape(pack, without), json.dumps(shape(pack, without, lengths=True), ensure_ascii=False)
 
 
 def first_question(pack: TaskPack, model: Model, clip: Clip, told: Told) -> Question:
     """The question for one draft of one clip. Nothing in it names the source."""
-    schema = wanted(pack, model)
-    text = prompt(pack, told, clip.duration_s, schema)
+    schema, written = wanted(pack, model.reasoning)
+    text = prompt(pack, told, clip.duration_s, written)
     turn, beside = endpoint.user_message(model, text, clip.blob, clip.frames, clip.fps)
     messages = [turn]
     if told.findings:
@@ -117,7 +121,7 @@ def judge(pack: TaskPack, model: Model, reply: Reply) -> tuple[Any, list[Fault]]
         value = parse_json(reply.text)
     except DataError as e:
         return None, [Fault("not_json", str(e))]
-    apart = pack.spec.get("reasoning")
+    apart = pack.spec["reasoning"]
     if apart and model.reasoning and isinstance(value, dict):
         if not reply.reasoning.strip():
             return None, [Fault("no_reasoning", "the model gave no reasoning apart from its answer")]

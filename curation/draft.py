@@ -15,12 +15,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from curation.authors import Subject, Todo, load_authors, model_draft, refused
+from curation.checks import open_errors
 from curation.deal import deal
 from curation.desk import Desk
 from curation.ids import make_id
 from curation.models.endpoint import Model
 from curation.recipe import Recipe
-from curation.store import Workspace, current_clips, current_sources, decisions, now
+from curation.store import Workspace, current_clips, current_sources, now
 from curation.tasks import TaskPack, canonical, errors, load_packs, phrase, words
 from curation.template import Loose, Scope, render
 from curation.types import PUBLISHED_BASES, Draft, Json, Label, Progress, Refusal, Report
@@ -274,8 +275,9 @@ def draft_all(
     written = {draft.id: draft for draft in ws.read(Draft)}
     values = {draft.id: draft.value for draft in written.values()}
     chains: dict[str, Chain] = {subject.clip.id: {} for subject in job.subjects}
+    faulty = open_errors(ws) if recipe["validate"]["flagged"] == "redraft" else {}
     counts = Counter(clips=len(job.subjects[:limit]))
-    state = State(job, desk, add, written, values, chains, _faulty(ws, recipe), counts, [])
+    state = State(job, desk, add, written, values, chains, faulty, counts, [])
     for pack in job.packs.values():
         _draft_task(state, pack, job.subjects[:limit], progress)
     counts.update(+Counter(refused=len(state.refusals), left=len(desk.left)))
@@ -364,17 +366,6 @@ def _by_template(job: Job, pack: TaskPack, one: Todo, plans: Plans) -> Draft | R
 def mended_drafts(drafts: Iterable[Draft]) -> dict[str, Draft]:
     """Drafts that were written in place of one with errors, by the id of that one."""
     return {d.spec["mends"]: d for d in drafts if "mends" in d.spec}
-
-
-def _faulty(ws: Workspace, recipe: Recipe) -> dict[str, list[str]]:
-    """The errors that validate last found, by draft, if the recipe wants them mended."""
-    found: dict[str, list[str]] = {}
-    if recipe["validate"]["flagged"] == "redraft":
-        dismissed = decisions(ws, "dismiss")
-        for row in ws.read_view("issues"):
-            if row["severity"] == "error" and row["id"] not in dismissed:
-                found.setdefault(row["record_id"], []).append(f"{row['pointer']}: {row['message']}")
-    return found
 
 
 def _unknown_words(job: Job) -> list[str]:

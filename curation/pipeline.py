@@ -21,7 +21,8 @@ from curation.release import Release, latest, write_atomic
 from curation.store import Workspace, dump
 from curation.types import Json, Progress, Report
 
-# name of the step → "module:function"; review, agree and resolve come twice: first the event, then the words.
+# name of the step → "module:function"; review and resolve come twice: first the event, then the words. redraft and
+# revalidate are there if the recipe has flagged drafts written again.
 STEPS: dict[str, str] = {
     "ingest": "curation.ingest:run",
     "clip": "curation.clip:run",
@@ -29,6 +30,8 @@ STEPS: dict[str, str] = {
     "resolve-event": "curation.resolve:run",
     "draft": "curation.draft:run",
     "validate": "curation.validate:run",
+    "redraft": "curation.draft:run",
+    "revalidate": "curation.validate:run",
     "text": "curation.review:run",
     "agree": "curation.agree:run",
     "resolve": "curation.resolve:run",
@@ -36,6 +39,7 @@ STEPS: dict[str, str] = {
     "finetune": "curation.pipeline:finetune",
     "eval": "curation.pipeline:evaluate",
 }
+REDO = ("redraft", "revalidate")
 
 
 def perform(
@@ -44,7 +48,7 @@ def perform(
     """Do one step. Raises DataError while another process is at the same step in this workspace."""
     module, function = STEPS[name].split(":")
     run: Callable[..., Report] = getattr(import_module(module), function)
-    command = name.removesuffix("-event")
+    command = name.removesuffix("-event").removeprefix("re" if name in REDO else "")
     if name in ("triage", "text"):
         run, command = partial(run, round=name), "review"
     with ws.alone(command):
@@ -54,6 +58,7 @@ def perform(
 def plan(recipe: Recipe, until: str | None = None) -> list[str]:
     """The steps of a recipe in order, up to and with `until`. Raises UsageError for an unknown step."""
     names = [n for n in STEPS if not (n == "triage" and recipe["event"]["basis"] == "source")]
+    names = [n for n in names if n not in REDO or recipe["validate"]["flagged"] == "redraft"]
     names = [n for n in names if n not in ("finetune", "eval") or recipe[n]["enabled"]]
     if until is None:
         return names

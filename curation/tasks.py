@@ -7,6 +7,7 @@ Face features and the documentation. Nothing here knows a task by name.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -297,10 +298,13 @@ def parse_json(text: str) -> Any:
         return seen
 
     def constant(name: str) -> Any:
-        raise DataError(f"not strict JSON: {name} is no number")
+        raise DataError(f"not strict JSON: {name} is no finite number")
+
+    def finite(number: str) -> float:
+        return value if math.isfinite(value := float(number)) else constant(number)
 
     try:
-        return json.loads(text, object_pairs_hook=unique, parse_constant=constant)
+        return json.loads(text, object_pairs_hook=unique, parse_constant=constant, parse_float=finite)
     except ValueError as e:
         raise DataError(f"not JSON: {e}") from None
     except RecursionError:
@@ -356,19 +360,21 @@ def _feature(node: Json, where: str) -> Any:
     raise UsageError(f"{where}: no column type for {kinds or node}; give it one type, or one type and null")
 
 
-def shape(pack: TaskPack, without: str | None = None) -> Json:
+def shape(pack: TaskPack, without: str | None = None, lengths: bool = False) -> Json:
     """The schema in the subset that OpenAI's strict structured output takes, `without` one top-level property.
 
-    Conditions it cannot carry are left to `errors`. See
-    https://platform.openai.com/docs/guides/structured-outputs#supported-schemas.
+    Conditions it cannot carry are left to `errors`, and so are the lengths of strings: vLLM's grammars make invalid
+    JSON of them (https://github.com/mlc-ai/xgrammar/issues/800). `lengths`: for a prompt, where they are good advice.
+    See https://platform.openai.com/docs/guides/structured-outputs#supported-schemas.
     """
+    left_out = NOT_IN_STRICT if lengths else (*NOT_IN_STRICT, "minLength", "maxLength")
 
     def strict(node: Any) -> Any:
         if isinstance(node, list):
             return [strict(n) for n in node]
         if not isinstance(node, dict):
             return node
-        return {k: strict(v) for k, v in node.items() if k not in NOT_IN_STRICT and not k.startswith("x-")}
+        return {k: strict(v) for k, v in node.items() if k not in left_out and not k.startswith("x-")}
 
     schema: Json = strict(pack.schema)
     if without is not None:

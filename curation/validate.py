@@ -7,12 +7,14 @@ the text-prior probe, which asks how far above chance the answers can be picked 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from functools import partial
 from typing import Any
 
 from curation.annotators import standing
 from curation.check_set import check_set
 from curation.check_text import Context
 from curation.checks import check_record
+from curation.desk import ask_plainly
 from curation.draft import current_drafts
 from curation.judge import judge_lines, judge_rows
 from curation.probe import Ask, probe_asked, probe_class, probe_closed
@@ -32,12 +34,11 @@ def run(
     *,
     limit: int | None = None,
     progress: Progress | None = None,
-    ask: Ask | None = None,
 ) -> Report:
     """Write the views `issues`, `probe`, `judge`. `ok` is false when a finding is as grave as the recipe's `fail_on`.
 
-    With `limit` the first drafts are checked and told of, but nothing is written: a part is no view. `ask` puts
-    questions to the recipe's `probe_model`.
+    With `limit` the first drafts are checked and told of, but nothing is written: a part is no view. A `probe_model` of
+    the recipe is asked the closed questions, too; what it said is stored like any paid answer.
     """
     packs = load_packs(["event", *recipe["tasks"]], recipe.base)
     labels = ws.labels()
@@ -57,7 +58,7 @@ def run(
         found += record_issues(draft, context)
     found += check_set(drafts, packs, {clip: x.value["class"] for clip, x in events.items()})
     name = recipe["validate"]["probe_model"]
-    asked = (name, ask) if name and ask else None
+    asked = (name, partial(ask_plainly, ws, recipe, name)) if name else None
     probes = [row for pack in packs.values() for row in probe(pack, drafts, events, groups, asked)]
     judges = [
         row for pack in packs.values() if pack.spec["judges"]

@@ -470,11 +470,12 @@ def test_what_validate_found_is_mended_once(tmp_path: Path, footage: Path, opena
     recipe = recipe_for(tmp_path, openai_server.url, BY_TASK, more="validate: {flagged: redraft}")
     draft.run(ws, recipe)
     old = drafts(ws, "description")[0]
-    finding = {"id": "x", "record_id": old.id, "severity": "error", "pointer": "/text", "message": "tells of rain"}
+    finding = {"id": "x", "record_id": old.id, "severity": "error", "rule": "told_attribute",
+               "pointer": "/text", "message": "tells of rain"}  # fmt: skip
     ws.write_view("issues", [finding])
     assert draft.run(ws, recipe).counts == {"clips": 3, "written": 1, "known": 5}
     turns = openai_server.bodies[-1]["messages"]
-    assert "/text: tells of rain" in turns[2]["content"] and json.loads(turns[1]["content"]) == old.value
+    assert "told_attribute /text: tells of rain" in turns[2]["content"] and json.loads(turns[1]["content"]) == old.value
     new = drafts(ws, "description")[-1]
     assert new.spec["mends"] == old.id and draft.current_drafts(ws, recipe, ws.labels())[old.clip_id, old.task] == new
     ws.write_view("issues", [finding, {**finding, "record_id": new.id}])
@@ -599,3 +600,31 @@ def answered(folder: Path) -> int:
     with sqlite3.connect(path) as db:
         tables = [name for (name,) in db.execute("select name from sqlite_master")]
         return int(db.execute("select count(*) from answers").fetchone()[0]) if "answers" in tables else 0
+
+
+def test_the_probe_asks_a_model_without_frames(tmp_path: Path, footage: Path, openai_server: Any) -> None:
+    from curation import validate
+
+    ws = workspace(tmp_path / "work" / "a", footage, n=30)
+    ws.write_view("groups", [{"clip_id": c.id, "group": c.id} for c in ws.read(Clip)])
+    recipe = recipe_for(tmp_path, openai_server.url, "template", "[caption, description, vqa]", model=FRAMES,
+                        more="validate: {probe_model: watch}")  # fmt: skip
+    draft.run(ws, recipe)
+    asked = [i for d in drafts(ws, "vqa") if d.clip_id for i in d.value["items"] if i["options"]]
+    openai_server.answer = lambda body: "A"
+    report = validate.run(ws, recipe)
+    assert len(openai_server.bodies) <= len(asked) and not any("image" in said(b) for b in openai_server.bodies)
+    (row,) = [r for r in report.data["probe"] if r["family"].startswith("all, asked of")]
+    assert row["n"] == len(asked) and row["accuracy"]["low"] < row["chance"] < row["accuracy"]["high"]
+    n = len(openai_server.bodies)
+    validate.run(ws, recipe)
+    assert len(openai_server.bodies) == n
+
+
+def test_a_recipe_that_mends_goes_through_drafts_and_checks_twice(tmp_path: Path) -> None:
+    from curation.pipeline import plan
+
+    steps = plan(recipe_for(tmp_path, "http://127.0.0.1:9/v1", more="validate: {flagged: redraft}"))
+    at = steps.index("draft")
+    assert steps[at : at + 5] == ["draft", "validate", "redraft", "revalidate", "text"]
+    assert "redraft" not in plan(recipe_for(tmp_path, "http://127.0.0.1:9/v1"))

@@ -187,25 +187,26 @@ class Budget:
     dearest."""
 
     def __init__(self, most: float | None, spent: float, owed: float = 0.0) -> None:
-        self.most, self.spent, self.in_flight, self.owed = most, spent, 0.0, owed
+        self.most, self.spent, self.owed = most, spent, owed
+        self._asking: dict[object, float] = {}
         self._freed = asyncio.Event()
 
     def room(self) -> float:
         """USD that are neither spent nor spoken for."""
-        return float("inf") if self.most is None else self.most - self.spent - self.owed - self.in_flight
+        return float("inf") if self.most is None else self.most - self.spent - self.owed - sum(self._asking.values())
 
     @asynccontextmanager
     async def reserved(self, usd: float | None) -> AsyncIterator[None]:
         """Room for one more request; waits while others may still turn out cheaper. Raises Left if there is none."""
         dear = usd or 0.0
         while self.room() < dear:
-            if not self.in_flight:
+            if not self._asking:
                 raise Left(OVER_BUDGET)
             self._freed.clear()
             await self._freed.wait()
-        self.in_flight += dear
+        self._asking[place := object()] = dear
         try:
             yield
         finally:
-            self.in_flight -= dear
+            del self._asking[place]
             self._freed.set()
