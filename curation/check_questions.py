@@ -119,17 +119,20 @@ def _answer_clash(question: str, answer: str, offered: list[str], context: Conte
         return f"'{answer}' to '{said[0].text}', but the event is {context.cls}" if wrong else None
     for name in NAMED:
         by = _spoken(context.pack, name)
-        mine, holds = by.get(answer.casefold()), context.known(name)
+        mine = by.get(answer.casefold())
+        holds = context.known(name) if mine else None
+        if holds is None:
+            continue
         kind = name == "scene" and answer.casefold() in _spoken(context.pack, "road")  # said beside any layout
-        also = context.lex.together.get(name, {}).get(str(holds), ())
-        if mine and holds and not kind and mine not in (holds, *also) and sum(o.casefold() in by for o in offered) > 1:
+        also = context.lex.together.get(name, {}).get(holds, ())
+        if not kind and mine not in (holds, *also) and sum(o.casefold() in by for o in offered) > 1:
             return f"'{answer}', but {name} is {holds}"
     if early or context.cls is None:
         return None
-    if len(told.marks) and not HYPOTHETICAL.search(f"{question} {answer}") and not told.spared:
-        clash2 = class_clash(told, answer, context.cls)
-        if clash2 and clash2[1] != "no contact":
-            return f"'{answer}' says {clash2[1]}, but the event is {context.cls}"
+    if told.marks and not told.spared and not HYPOTHETICAL.search(f"{question} {answer}"):
+        said2 = class_clash(told, answer, context.cls)
+        if said2:
+            return f"'{answer}' says {said2[1]}, but the event is {context.cls}"
     return _time_clash(question, answer, offered, context)
 
 
@@ -154,8 +157,15 @@ PART = re.compile(r"\b(first|second|third|fourth|last|final|middle) (half|third|
 NEVER = re.compile(r"\b(at no (time|point)|never|not at all|no such moment|does not happen)\b", re.I)
 
 
+@lru_cache(maxsize=1 << 16)
+def _timed(option: str) -> bool:
+    return bool(PART.search(option) or NEVER.search(option) or times(option))
+
+
 def _time_clash(question: str, answer: str, offered: list[str], context: Context) -> str | None:
     """A chosen time against the labelled one; the question says whether of the alert or of the event."""
+    if sum(_timed(o) for o in offered) < 2:
+        return None
     event, end = context.event or {}, context.clip.duration_s
     told = [(t.low, t.high) for t in times(answer)]
     for part in PART.finditer(answer):
@@ -165,8 +175,6 @@ def _time_clash(question: str, answer: str, offered: list[str], context: Context
         told.append((end * i / n, end * (i + 1) / n))
     alert = re.search(r"\b(first|begin\w*|start\w*|earliest|become\w*|notice\w*|sign)\b", question, re.I)
     at = event.get("alert_s" if alert else "event_s")
-    if sum(bool(PART.search(o) or NEVER.search(o) or list(times(o))) for o in offered) < 2:
-        return None
     if context.cls == "normal" and told:
         return f"'{answer}', but nothing happens in the clip"
     if context.cls in ("collision", "near_collision") and NEVER.search(answer) and event.get("ego_role") != "witness":

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -329,7 +329,7 @@ def walk(schema: Json, value: Any) -> tuple[list[Said], list[tuple[str, Json]]]:
             inner = schema.get("items", {})
             for i, child in enumerate(value):
                 go(inner, child, f"{at}/{i}", key, owner, span)
-        else:
+        elif isinstance(value, dict):
             nodes.append((at, value))
             where = value.get("evidence") or value
             if isinstance(where, dict) and None not in (where.get("start_s"), where.get("end_s")):
@@ -339,8 +339,7 @@ def walk(schema: Json, value: Any) -> tuple[list[Said], list[tuple[str, Json]]]:
                 if isinstance(child, (str, list, dict)):
                     go(fields.get(name, {}), child, f"{at}/{name}", name, value, span)
 
-    if isinstance(value, (str, list, dict)):
-        go(schema, value, "", "", {}, None)
+    go(schema, value, "", "", {}, None)
     return said, nodes
 
 
@@ -356,6 +355,7 @@ class Context:
     attributes: Json
     said: Sequence[Said] = field(default=(), repr=False)
     nodes: Sequence[tuple[str, Json]] = field(default=(), repr=False)
+    facts: dict[str, str | None] = field(default_factory=dict, init=False, repr=False)  # what `known` said
 
     @property
     def cls(self) -> str | None:
@@ -365,7 +365,7 @@ class Context:
     def event_s(self) -> float | None:
         return (self.event or {}).get("event_s")
 
-    @property
+    @cached_property
     def lex(self) -> Lexicon:
         return lexicon(self.pack)
 
@@ -376,11 +376,13 @@ class Context:
 
     def known(self, name: str) -> str | None:
         """What the metadata or the event hold of a name of the ontology; a kind of road may stand under scene."""
-        held = self.event[name] if self.event and name in self.event else self.attributes.get(name)
-        found = canonical(self.pack, name, held) if held else None
-        if found is None and name == "road" and self.attributes.get("scene"):
-            found = canonical(self.pack, "road", self.attributes["scene"])
-        return found
+        if name not in self.facts:
+            held = self.event[name] if self.event and name in self.event else self.attributes.get(name)
+            found = canonical(self.pack, name, held) if held else None
+            if found is None and name == "road" and self.attributes.get("scene"):
+                found = canonical(self.pack, "road", self.attributes["scene"])
+            self.facts[name] = found
+        return self.facts[name]
 
 
 class Finding(NamedTuple):
