@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from functools import cache, lru_cache
 from typing import Any
 
-from curation.check_text import HYPOTHETICAL, Context, Finding, Reading, class_clash, read, times
+from curation.check_text import HYPOTHETICAL, Context, Finding, Reading, class_clash, read
+from curation.check_times import times
 from curation.tasks import TaskPack, words
 
 FAR_S = 1.0

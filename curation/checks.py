@@ -20,15 +20,14 @@ from curation.check_text import (
     Context,
     Finding,
     Mark,
-    Told,
     attribute_clash,
     class_clash,
     gap,
     read,
     sentence,
-    times,
     walk,
 )
+from curation.check_times import Told, times
 from curation.store import Workspace, decisions
 from curation.tasks import TaskPack
 from curation.types import Json

@@ -39,12 +39,6 @@ def near_duplicates(texts: Mapping[str, str], threshold: float = THRESHOLD) -> l
     return sorted(pairs, key=lambda p: (-p[2], p[0], p[1]))
 
 
-def similarity(a: str, b: str) -> float:
-    """Jaccard similarity of the shingles of two texts; 1.0 when their words are equal, 0.0 when either is empty."""
-    left, right = _words(a), _words(b)
-    return _jaccard(_shingles(left), _shingles(right)) if left and right else 0.0
-
-
 def _jaccard(x: set[str], y: set[str]) -> float:
     return len(x & y) / len(x | y)
 
