@@ -9,7 +9,8 @@ of Alexandari et al. 2020 (arXiv 1901.06852). The decision is the most probable 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from finetune.vlm import Frames, torch
 
 SPLITS = ("test", "validation")  # what is predicted, and what calibrates
 Array = NDArray[np.float64]
+Known = dict[tuple[str, str, str], list[float]]  # log-likelihood of each class by split, arm, clip
 
 
 def run(release: Release, model_dir: str | Path, config: Json, out: Path, progress: Progress | None = None) -> Report:
@@ -43,28 +45,29 @@ def run(release: Release, model_dir: str | Path, config: Json, out: Path, progre
     key = make_id("scores", [release.id, _weights(model_dir), about, classes, around])
     out.parent.mkdir(parents=True, exist_ok=True)
     frames = FrameStore(release, config["frames"], tuple(config["size"]), Path(config["cache"]))
-    known = _Known(out.with_suffix(".raw.jsonl"), key)
-    scorer = _Scorer(model, vlm.Encoder(processor, budget=0), classes, around)
+    answers = [around[0] + c + around[1] for c in classes]
+    encoder = vlm.Encoder(processor, budget=0)
+    scorer = _Scorer(model, encoder, frames, config, answers, out.with_suffix(".raw.jsonl"), key)
     for split, wanted in rows.items():
-        _score_arms(scorer, frames, wanted, config, known, split, progress)
-    predictions, calibration = _decide(rows, config["arms"], known, classes)
+        scorer.score(split, wanted, progress)
+    predictions, calibration = _decide(rows, config["arms"], scorer.known, classes)
     write_atomic(out, "".join(json.dumps(r, sort_keys=True) + "\n" for r in predictions).encode())
     data: Json = {"key": key, "classes": classes, "calibration": calibration}
     return Report("predict", {"clips": len(rows["test"]), "arms": len(config["arms"])}, data=data)
 
 
-def _decide(rows: dict[str, list[Json]], arms: list[str], known: _Known, classes: list[str]) -> tuple[list[Json], Json]:
+def _decide(rows: dict[str, list[Json]], arms: list[str], known: Known, classes: list[str]) -> tuple[list[Json], Json]:
     """Predictions of the test split, and each arm's calibration: {scale, bias by class, n clips it was fitted on}."""
     predictions: list[Json] = []
     calibration: Json = {}
     truth = np.array([classes.index(row["truth"]) for row in rows["validation"]])
     for arm in arms:
-        fitted = np.array([known.values["validation", arm, row["clip_id"]] for row in rows["validation"]])
+        fitted = np.array([known["validation", arm, row["clip_id"]] for row in rows["validation"]])
         scale, bias = calibrate(fitted, truth)
         shift = dict(zip(classes, bias.tolist(), strict=True))
         calibration[arm] = {"scale": scale, "bias": shift, "n": len(truth)}
         for row in rows["test"]:
-            p = softmax(scale * np.array(known.values["test", arm, row["clip_id"]]) + bias).round(6)
+            p = softmax(scale * np.array(known["test", arm, row["clip_id"]]) + bias).round(6)
             told = {k: row[k] for k in ("clip_id", "group", "truth", "slice")}
             told |= {"arm": arm, "pred": classes[int(p.argmax())]}
             predictions.append({**told, "scores": dict(zip(classes, p.tolist(), strict=True))})
@@ -118,36 +121,46 @@ def shown(frames: Frames, arm: str, clip_id: str, seed: int = 0) -> Frames | Non
     return frames
 
 
-class _Known:
-    """Log-likelihoods by (split, arm, clip), kept in a file line by line; lines of another key are not ours."""
-
-    def __init__(self, path: Path, key: str) -> None:
-        self.path, self.key = path, key
-        self.values: dict[tuple[str, str, str], list[float]] = {}
-        text = path.read_text(encoding="utf-8") if path.is_file() else ""
-        for line in text.splitlines(keepends=True):
-            if line.endswith("\n"):  # the last line may be torn
-                row = json.loads(line)
-                if row["key"] == key:
-                    self.values[row["split"], row["arm"], row["clip_id"]] = row["loglik"]
-        if text and not text.endswith("\n"):
-            path.write_text(text[: text.rfind("\n") + 1], encoding="utf-8")
-
-    def add(self, split: str, arm: str, scored: Iterable[tuple[str, list[float]]]) -> None:
-        lines = []
-        for clip_id, loglik in scored:
-            self.values[split, arm, clip_id] = loglik
-            lines.append({"key": self.key, "split": split, "arm": arm, "clip_id": clip_id, "loglik": loglik})
-        with self.path.open("a", encoding="utf-8") as f:
-            f.write("".join(json.dumps(line) + "\n" for line in lines))
-
-
+@dataclass
 class _Scorer:
-    """Log-likelihoods of the classes' answers."""
+    """Log-likelihoods of the classes' answers by (split, arm, clip); the file `raw` keeps them line by line."""
 
-    def __init__(self, model: Any, encoder: vlm.Encoder, classes: Sequence[str], around: tuple[str, str]) -> None:
-        self.model, self.encoder, self.classes = model, encoder, classes
-        self.completions = [around[0] + c + around[1] for c in classes]
+    model: Any
+    encoder: vlm.Encoder
+    frames: FrameStore
+    config: Json
+    completions: list[str]
+    raw: Path
+    key: str  # lines of another one are not ours
+
+    def __post_init__(self) -> None:
+        text = self.raw.read_text(encoding="utf-8") if self.raw.is_file() else ""
+        whole = text[: text.rfind("\n") + 1]
+        if whole != text:  # the last line was torn by a kill
+            self.raw.write_text(whole, encoding="utf-8")
+        rows = [row for row in map(json.loads, whole.splitlines()) if row["key"] == self.key]
+        self.known: Known = {(row["split"], row["arm"], row["clip_id"]): row["loglik"] for row in rows}
+
+    def score(self, split: str, rows: list[Json], progress: Progress | None) -> None:
+        """Make all of `rows` known, in every arm of the config."""
+        size = max(1, self.config["batch_size"] // len(self.completions))
+        for arm in self.config["arms"]:
+            todo = [row for row in rows if (split, arm, row["clip_id"]) not in self.known]
+            for at in range(0, len(todo), size):
+                part = todo[at : at + size]
+                told = {"key": self.key, "split": split, "arm": arm}
+                scored = self([self._prompt(row, arm) for row in part])
+                lines = [{**told, "clip_id": r["clip_id"], "loglik": x} for r, x in zip(part, scored, strict=True)]
+                self.known |= {(split, arm, line["clip_id"]): line["loglik"] for line in lines}
+                with self.raw.open("a", encoding="utf-8") as f:
+                    f.write("".join(json.dumps(line) + "\n" for line in lines))
+                if progress:
+                    progress(f"eval, {split}, {arm}", at + len(part), len(todo))
+
+    def _prompt(self, row: Json, arm: str) -> vlm.Tensors:
+        frames, fps = self.frames.get(row["clip_id"])
+        seen = shown(frames, arm, row["clip_id"], self.config["seed"])
+        return self.encoder.prompt(row["prompt"], f"{arm} {row['clip_id']}", seen, fps)
 
     def __call__(self, prompts: Sequence[vlm.Tensors]) -> list[list[float]]:
         rows = [self.encoder.complete(p, text) for p in prompts for text in self.completions]
@@ -155,30 +168,6 @@ class _Scorer:
             batch = vlm.collate(rows, self.encoder.processor.tokenizer.pad_token_id)
             nll, _ = vlm.completion_loss(self.model, vlm.to_device(batch, self.model.device))
         return (-nll.double()).view(len(prompts), len(self.completions)).cpu().tolist()  # type: ignore[no-any-return]
-
-
-def _score_arms(
-    scorer: _Scorer,
-    store: FrameStore,
-    rows: list[Json],
-    config: Json,
-    known: _Known,
-    split: str,
-    progress: Progress | None,
-) -> None:
-    size = max(1, config["batch_size"] // len(scorer.classes))
-    for arm in config["arms"]:
-        todo = [r for r in rows if (split, arm, r["clip_id"]) not in known.values]
-        for at in range(0, len(todo), size):
-            part = todo[at : at + size]
-            prompts = []
-            for row in part:
-                frames, fps = store.get(row["clip_id"])
-                seen = shown(frames, arm, row["clip_id"], config["seed"])
-                prompts.append(scorer.encoder.prompt(row["prompt"], f"{arm} {row['clip_id']}", seen, fps))
-            known.add(split, arm, zip([r["clip_id"] for r in part], scorer(prompts), strict=True))
-            if progress:
-                progress(f"eval, {split}, {arm}", at + len(part), len(todo))
 
 
 # --- calibration ---

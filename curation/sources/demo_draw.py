@@ -65,15 +65,10 @@ class Painter:
         """The colour as seen `depth` metres away: light, headlamps, haze."""
         k = math.exp(-max(depth, 0.0) / self.range)
         head = 0.75 * math.exp(-max(depth, 0.0) / 16) if self.night else 0.0
-        a, b, g = self.light
-        h = self.haze
-        return _fill(
-            (
-                c[0] * (a + head) * k + h[0] * (1 - k),
-                c[1] * (b + head) * k + h[1] * (1 - k),
-                c[2] * (g + head * 0.9) * k + h[2] * (1 - k),
-            )
-        )
+        red, green, blue = self.light
+        lit = _times(_times(c, (red + head, green + head, blue + head * 0.9)), k)
+        haze = _times(self.haze, 1 - k)
+        return _fill((lit[0] + haze[0], lit[1] + haze[1], lit[2] + haze[2]))
 
     def point(self, x: float, y: float, z: float) -> Point:
         """World metres to canvas pixels; what is nearer than NEAR is pulled to it."""
