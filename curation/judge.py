@@ -14,31 +14,29 @@ import numpy as np
 
 from curation.agreement import Rating, field_report
 from curation.probe import resampled
-from curation.tasks import TaskPack
 from curation.types import Draft, Json, Review
 
 LEAST = 30  # drafts judged by people, too
 
 
 def judge_rows(
-    pack: TaskPack, drafts: Iterable[Draft], judged: Mapping[str, Draft], reviews: Iterable[Review],
-    groups: Mapping[str, str],
-) -> list[Json]:  # fmt: skip
-    """One row per judge (author, prompt version) and author and prompt version of what it judged.
+    judging: Mapping[str, str], drafts: Sequence[Draft], reviews: Iterable[Review], groups: Mapping[str, str]
+) -> list[Json]:
+    """One row per judge (task, author, prompt version) and author and prompt version of what it judged.
 
-    `drafts`: the judge's, `judged`: the drafts of the task that `pack` judges, by id, `reviews`: the standing ones,
-    `groups`: by clip. `scores`: mean by criterion, and `accepted`, the share of accepts, each {value, low, high} with a
+    `judging`: by judging task the one it judges, `drafts`: of both, `reviews`: the standing ones, `groups`: by clip.
+    `scores`: mean by criterion, and `accepted`, the share of accepts, each {value, low, high} with a
     95 % bootstrap interval over groups; null unless `kappa`, over all that this judge judged, is defined and rests on
     `LEAST` drafts.
     """
-    people = verdicts(reviews)
-    by_judge: dict[tuple[str, str], list[tuple[Draft, Draft]]] = defaultdict(list)
+    people, by_id = verdicts(reviews), {d.id: d for d in drafts}
+    by_judge: dict[tuple[str, str, str], list[tuple[Draft, Draft]]] = defaultdict(list)
     for d in drafts:
-        for parent in d.parents:
-            if parent in judged and d.clip_id in groups:
-                by_judge[d.author, d.prompt_id].append((d, judged[parent]))
+        for of in (by_id[p] for p in d.parents if p in by_id):
+            if judging.get(d.task) == of.task and d.clip_id in groups:
+                by_judge[of.task, d.author, d.prompt_id].append((d, of))
     rows = []
-    for (author, prompt), pairs in sorted(by_judge.items()):
+    for (task, author, prompt), pairs in sorted(by_judge.items()):
         human = [
             Rating(of.id, who, "verdict", said, groups[of.clip_id])
             for d, of in pairs if of.id in people
@@ -47,7 +45,7 @@ def judge_rows(
         report: Json = {"n_units": 0, "kappa": {"value": None}, "raw": None}
         report |= field_report(human, "nominal") if human else {}
         shown = report["kappa"]["value"] is not None and report["n_units"] >= LEAST
-        told = {"judge": author, "judge_prompt": prompt, "task": pack.spec["judges"], "human": report["n_units"]}
+        told = {"judge": author, "judge_prompt": prompt, "task": task, "human": report["n_units"]}
         told |= {"kappa": report["kappa"], "raw": report["raw"]}
         versions: dict[tuple[str, str], list[tuple[Draft, Draft]]] = defaultdict(list)
         for d, of in pairs:

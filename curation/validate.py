@@ -12,7 +12,7 @@ from typing import Any
 
 from curation.annotators import standing
 from curation.check_set import check_set
-from curation.check_text import Context
+from curation.check_text import Context, Finding
 from curation.checks import check_record
 from curation.desk import ask_plainly
 from curation.draft import current_drafts
@@ -28,13 +28,7 @@ CLASS = "the class, from what is asked"  # the probe's family for a whole questi
 SHOWN, TOLD, SHORT = 30, 5, 16  # lines of the summary; of them with an example; characters of an id
 
 
-def run(
-    ws: Workspace,
-    recipe: Recipe,
-    *,
-    limit: int | None = None,
-    progress: Progress | None = None,
-) -> Report:
+def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Progress | None = None) -> Report:
     """Write the views `issues`, `probe`, `judge`. `ok` is false when a finding is as grave as the recipe's `fail_on`.
 
     With `limit` the first drafts are checked and told of, but nothing is written: a part is no view. A `probe_model` of
@@ -51,40 +45,30 @@ def run(
     for done, draft in enumerate(current):
         if progress and done % 50 == 0:
             progress("validate", done, len(current))
-        clip = clips[draft.clip_id]
-        label = events.get(clip.id)
-        known = label.value if label else None
-        context = Context(packs[draft.task], clip, known, sources[clip.source_id].attributes)
-        found += record_issues(draft, context)
+        clip, event = clips[draft.clip_id], events.get(draft.clip_id)
+        known = event.value if event else None
+        found += record_issues(draft, Context(packs[draft.task], clip, known, sources[clip.source_id].attributes))
     found += check_set(drafts, packs, {clip: x.value["class"] for clip, x in events.items()})
     name = recipe["validate"]["probe_model"]
     asked = (name, partial(ask_plainly, ws, recipe, name)) if name else None
     probes = [row for pack in packs.values() for row in probe(pack, drafts, events, groups, asked)]
-    judges = [
-        row for pack in packs.values() if pack.spec["judges"]
-        for row in judge_rows(pack, [d for d in current if d.task == pack.name],
-                              {d.id: d for d in drafts if d.task == pack.spec["judges"]},
-                              standing(ws.read(Review)), groups)
-    ]  # fmt: skip
+    judging = {name: pack.spec["judges"] for name, pack in packs.items() if pack.spec["judges"]}
+    judges = judge_rows(judging, current, standing(ws.read(Review)), groups) if judging else []
     if limit is None:
         for view, rows in (("issues", found), ("probe", probes), ("judge", judges)):
             ws.write_view(view, rows)
     report = _report(ws, recipe, current, found, probes)
-    report.notes += judge_lines(judges)
+    report.notes += judge_lines(judges) + [f"only {len(current)} drafts looked at, nothing written"] * bool(limit)
     report.data["judge"] = judges
-    report.notes += [f"only {len(current)} drafts looked at, nothing written"] if limit else []
     return report
 
 
 def record_issues(draft: Draft, context: Context) -> list[Issue]:
     """The findings on one draft: schema faults first; the rules run only on a value of the right shape."""
-    faults = errors(context.pack, draft.value)
-    if faults or context.pack.spec["judges"]:
-        return [Issue(draft.id, "schema", e.pointer, "error", f"{e.keyword}: {e.message}", draft.task) for e in faults]
-    return [
-        Issue(draft.id, f.rule, f.pointer, f.severity, f.message, draft.task)
-        for f in check_record(draft.value, context)
-    ]
+    found = [Finding("schema", e.pointer, f"{e.keyword}: {e.message}") for e in errors(context.pack, draft.value)]
+    if not found and not context.pack.spec["judges"]:
+        found = check_record(draft.value, context)
+    return [Issue(draft.id, f.rule, f.pointer, f.severity, f.message, draft.task) for f in found]
 
 
 def probe(
@@ -98,7 +82,12 @@ def probe(
     picks them; and one for the class, told from what is asked.
     """
     own = [d for d in drafts if d.task == pack.name and d.clip_id in groups]
-    questions = [q for d in own for q in closed_questions(pack, d, groups[d.clip_id])]
+    asking = [(d, i, item) for d in own for i, item in items(pack, d.value) if isinstance(item.get("question"), str)]
+    questions = [
+        {"id": f"{d.id}#{i}", "group": groups[d.clip_id], "family": str(item.get("family", "")),
+         "question": item["question"], "options": item["options"], "answer": item["options"].index(item["answer"])}
+        for d, i, item in asking if len(item.get("options") or ()) > 1 and item.get("answer") in item["options"]
+    ]  # fmt: skip
     rows = []
     if questions:
         result = probe_closed(questions, seeds=2, replicates=400)
@@ -109,33 +98,14 @@ def probe(
             families = {"all": result, **result["by_family"]}
             rows += [_probe_row(pack.name, f"{f}, asked of {asked[0]}", r) for f, r in families.items()]
             rows[-len(families)]["unread"] = result["unread"]
-    sides = [(d.clip_id, side) for d in own if d.clip_id in events for side in question_sides(pack, d)]
-    if len({side for _, side in sides}) > 1:
-        classes = [events[clip].value["class"] for clip, _ in sides]
-        result = probe_class(
-            [side for _, side in sides], classes, [groups[c] for c, _ in sides], seeds=2, replicates=400
-        )
-        rows.append(_probe_row(pack.name, CLASS, {"chance": None, "interval": None, **result}))
+    sides = [
+        (" | ".join([item["question"], *sorted(item.get("options") or ())]), events[d.clip_id].value["class"],
+         groups[d.clip_id]) for d, _, item in asking if d.clip_id in events
+    ]  # fmt: skip
+    if len({side for side, *_ in sides}) > 1:
+        side, classes, of = zip(*sides, strict=True)
+        rows.append(_probe_row(pack.name, CLASS, probe_class(side, classes, of, seeds=2, replicates=400)))
     return rows
-
-
-def question_sides(pack: TaskPack, draft: Draft) -> list[str]:
-    """What a draft asks, one text an item: the question with its options in sorted order."""
-    asked = [i for _, i in items(pack, draft.value) if isinstance(i.get("question"), str)]
-    return [" | ".join([i["question"], *sorted(i.get("options") or ())]) for i in asked]
-
-
-def closed_questions(pack: TaskPack, draft: Draft, group: str) -> list[Json]:
-    """The items of a draft that offer options, as the probe takes them."""
-    found = []
-    for item_id, item in items(pack, draft.value):
-        options = item.get("options") or []
-        if len(options) > 1 and item.get("answer") in options:
-            place = options.index(item["answer"])
-            family = str(item.get("family", ""))
-            where = {"id": f"{draft.id}#{item_id}", "group": group, "family": family}
-            found.append({**where, "question": item["question"], "options": options, "answer": place})
-    return found
 
 
 def _probe_row(task: str, family: str, r: Json) -> Json:
@@ -188,15 +158,12 @@ def _table(rules: list[Json], recipe: Recipe) -> list[str]:
         lines.append(f"{counts} {r['task']:<12} {where:<32} {share}".rstrip())
         if n < TOLD:
             lines.append(f"        {r['example'][:SHORT]}: {shown(r['message'], 100)}")
-    if len(rules) > SHOWN:
-        lines.append(
-            f"and {sum(r['findings'] for r in rules[SHOWN:])} findings in {len(rules) - SHOWN} more rows: --json"
-        )
+    if rest := sum(r["findings"] for r in rules[SHOWN:]):
+        lines.append(f"and {rest} findings in {len(rules) - SHOWN} more rows: --json lists them")
     if rules:
         one = rules[0]["example"][:SHORT]
-        lines.append(
-            f"to look: autodrive show {one}; if it is none: autodrive dismiss {recipe.path} {one} --reason --who"
-        )
+        how = f"autodrive dismiss {recipe.path} {one} --reason … --who …"
+        lines.append(f"look: autodrive show {one}; if it is no fault: {how}")
     return lines
 
 

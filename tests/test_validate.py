@@ -199,6 +199,9 @@ def test_copies_over_clips_are_found_and_templates_left_alone() -> None:
 JUDGE = tasks.load_packs(["event", "caption", "description", "judge"])["judge"]
 
 
+JUDGING = {"judge": "description"}
+
+
 def judged(n: int, right: Any) -> tuple[list[Draft], dict[str, Draft], list[Review]]:
     """`n` descriptions, the judge's drafts on them, and two people on each: a third of the descriptions is bad."""
     drafts, texts, reviews = [], {}, []
@@ -218,7 +221,7 @@ def judged(n: int, right: Any) -> tuple[list[Draft], dict[str, Draft], list[Revi
 def test_a_judge_is_shown_beside_its_agreement_with_people_only() -> None:
     groups = {f"clip1_{i}": f"g{i // 2}" for i in range(240)}
     drafts, texts, reviews = judged(240, lambda i: i % 10 != 0)
-    rows = judge_rows(JUDGE, drafts, texts, reviews, groups)
+    rows = judge_rows(JUDGING, [*drafts, *texts.values()], reviews, groups)
     assert [(r["author"], r["prompt"], r["n"], r["human"]) for r in rows] == [
         ("model-x", "prompt1_a", 120, 240), ("model-x", "prompt1_b", 120, 240)]  # fmt: skip
     # of 240 the judge is wrong about 24, of them 8 bad: it accepts 144 + 8, people 160; kappa = (po - pe) / (1 - pe)
@@ -231,12 +234,12 @@ def test_a_judge_is_shown_beside_its_agreement_with_people_only() -> None:
     assert rows[0]["scores"]["accepted"]["value"] == sum(v["verdict"] == "accept" for v in of_a) / 120
     assert "kappa with people 0.78 [" in judge_lines(rows)[0] and "(n 120)" in judge_lines(rows)[0]
     simulated = [replace(r, origin="simulated", id="") for r in reviews[20:]]
-    few = judge_lines(judge_rows(JUDGE, drafts, texts, [*reviews[:20], *simulated], groups))
+    few = judge_lines(judge_rows(JUDGING, [*drafts, *texts.values()], [*reviews[:20], *simulated], groups))
     assert "not shown: 10 human verdicts, 30 are needed" in few[0]
     alike = [replace(r, verdict="accept", id="") for r in reviews]
     yes = [replace(d, value={**d.value, "verdict": "accept"}) for d in drafts]
-    assert "kappa is undefined" in judge_lines(judge_rows(JUDGE, yes, texts, alike, groups))[0]
-    none = judge_lines(judge_rows(JUDGE, drafts, texts, [], groups))
+    assert "kappa is undefined" in judge_lines(judge_rows(JUDGING, [*yes, *texts.values()], alike, groups))[0]
+    none = judge_lines(judge_rows(JUDGING, [*drafts, *texts.values()], [], groups))
     assert none[0].endswith("not shown: 0 human verdicts, 30 are needed")
 
 
