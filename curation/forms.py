@@ -25,7 +25,9 @@ from curation.types import Clip, Draft, Json
 PROBLEMS = ("unwatchable", "cut_or_replay", "answer_drawn", "privacy", "duplicate", "not_driving", "distressing")
 LETTERS = "ABCDEFGH"
 NO_PROBLEM = {"visibleWhen": "choice-unselected", "whenTagName": "clip_problem"}
-HINT = "A step is 10 frames until you set 1, once: the sliders below this form, Video, hop size. Keys: the sign above."
+HINT = (
+    "A step is 10 frames until you set 1, once: the sliders below, Video, hop size. The keyboard on top lists all keys."
+)
 _STYLE = """
 .lsf-sidepanels__wrapper { display: none !important; }
 .lsf-sidepanels { padding: 0 !important; }
@@ -54,6 +56,7 @@ _STYLE = """
 
 
 # -- compose ---------------------------------------------------------------------------------------------------------
+@cache
 def blind_xml(pack: TaskPack) -> str:
     """How the pack asks those who must not see its draft: blind.xml; empty if it asks them nothing."""
     path = pack.path / "blind.xml"
@@ -70,6 +73,11 @@ def _asked(packs: Sequence[TaskPack], blind: bool) -> list[TaskPack]:
 
 def calibration(packs: Sequence[TaskPack]) -> str:
     """What a rater was told, recorded in every Review: the guidelines' version and a hash of all choices offered."""
+    return _calibration(tuple(packs))
+
+
+@cache
+def _calibration(packs: tuple[TaskPack, ...]) -> str:
     version = next((p.guideline for p in packs if p.guideline), "0")
     offered = [sorted(re.findall(r"<(?:Choice|Label) value=\"(.*?)\"", p.review_xml + blind_xml(p))) for p in packs]
     return f"{version}+{sha256_bytes(canonical_json(offered).encode())[:6]}"
@@ -168,8 +176,8 @@ def _keys(root: ET.Element) -> None:
     drafted = any("_verdict" in box.get("name", "") for box in root.iter("Choices"))
     for box in root.iter("Choices"):
         name, optional = box.get("name", ""), box.get("required") != "true"
-        rare = list(box)[1:] if "_verdict" in name else list(box) if drafted and optional else []
-        for choice in rare:
+        keyed = 1 if "_verdict" in name else 0 if drafted and optional else 4 if "{{" in name else len(box)
+        for choice in list(box)[keyed:]:
             if "hotkey" not in choice.attrib:
                 choice.attrib.update(hotkey=" ", style="orphans: 2")
     for node in root.iter("Number"):

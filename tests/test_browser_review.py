@@ -65,8 +65,7 @@ def log_in(page: Any, url: str) -> None:
     page.fill("input[name=email]", RATER)
     page.fill("input[name=password]", PASSWORD)
     page.keyboard.press("Enter")
-    page.wait_for_url(f"{url}/**")
-    page.wait_for_load_state("networkidle")
+    page.wait_for_url(lambda there: "/login" not in there)
 
 
 def ready(page: Any) -> None:
@@ -174,7 +173,6 @@ def triage(page: Any, url: str, number: int, ws: Workspace) -> dict[str, Json]:
     third = playing(page, ws)
     keys(page, "e")
     submit(page)
-    page.wait_for_load_state("networkidle")
     struck: Json = {"class": "collision", "alert_s": 0.8, "event_s": 1.1, "ego_role": "struck", "partner": "van"}
     near: Json = {"class": "near_collision", "alert_s": 1.4, "event_s": 3.0, "ego_role": "striking", "partner": None}
     nothing: Json = {"class": "normal", "alert_s": None, "event_s": None, "ego_role": "none", "partner": None}
@@ -212,11 +210,16 @@ def judge_texts(page: Any, url: str, number: int, ws: Workspace) -> tuple[Clip, 
     page.locator("textarea[name=comment]").fill("a <b>remark</b>")
     page.locator(".rv-focus button").first.focus()
     submit(page)
+    ready(page)
+    keys(page, "Shift+4")  # something is wrong with the next clip: nothing else is asked
+    submit(page)
     return one, (n, item["answer"]), wrong
 
 
 def check_texts(reviews: list[Review], one: Clip, right: tuple[int, str], wrong: str) -> None:
-    assert {r.clip_id for r in reviews} == {one.id}
+    (bad,) = [r for r in reviews if r.clip_id != one.id]
+    assert (bad.task, bad.verdict, bad.faults) == ("clip", "reject", ("privacy",))
+    reviews = [r for r in reviews if r is not bad]
     by_task: dict[str, list[Review]] = {}
     for r in reviews:
         by_task.setdefault(r.task, []).append(r)

@@ -151,7 +151,7 @@ def main() -> None:
         page.fill("input[name=email]", labelstudio.ADMIN)
         page.fill("input[name=password]", os.environ["LABEL_STUDIO_PASSWORD"])
         page.keyboard.press("Enter")
-        page.wait_for_load_state("networkidle")
+        page.wait_for_url(lambda there: "/login" not in there)
         for name in ("triage", "text"):
             rows: list[Counter[str]] = []
             for number in labelstudio.projects(client, f"{recipe.name}.{name}.").values():
