@@ -48,9 +48,8 @@ def find(prefix: str, given: Path | None) -> tuple[Workspace, Record]:
     if not hits:
         raise UsageError(f"no record {prefix!r}; `autodrive status RECIPE` counts what there is (-w names a workspace)")
     if len(hits) > 1:
-        raise UsageError(
-            f"{prefix!r} is the start of {len(hits)} ids, such as {', '.join(sorted(hits)[:3])}; give more of it"
-        )
+        such = ", ".join(sorted(hits)[:3])
+        raise UsageError(f"{prefix!r} is the start of {len(hits)} ids, such as {such}; give more of it")
     ws, kind, row = next(iter(hits.values()))
     return ws, load(kind, row)
 

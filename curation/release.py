@@ -26,31 +26,18 @@ MANIFEST = "MANIFEST.sha256"
 
 
 class Release:
-    """One version of a dataset. `media` is where clips that may not be redistributed are found (a workspace's
-    blobs)."""
+    """One version of a dataset: `info` is its release.json. `media` (a workspace's blobs) is where clips that may not be
+    redistributed are found."""
 
     def __init__(self, root: Path, media: Path | None = None) -> None:
-        self.root = root
-        self._media = media
         if not (root / MANIFEST).is_file():
             raise DataError(f"{root}: not a complete release ({MANIFEST} is missing); publish again or pick another")
+        self.root, self._media = root, media
         self.info: Json = json.loads((root / "release.json").read_text(encoding="utf-8"))
-
-    @property
-    def version(self) -> str:
-        return str(self.info["version"])
-
-    @property
-    def id(self) -> str:
-        return str(self.info["id"])
-
-    @property
-    def simulated(self) -> bool:
-        return bool(self.info["simulated"])
-
-    @property
-    def tasks(self) -> list[str]:
-        return list(self.info["tasks"])
+        self.version: str = self.info["version"]
+        self.id: str = self.info["id"]
+        self.simulated: bool = self.info["simulated"]
+        self.tasks: list[str] = self.info["tasks"]
 
     def rows(self, task: str, split: str | None = None) -> list[Json]:
         """The rows of a task, one per clip, each with its `split`. Raises DataError for an unknown task."""
@@ -80,9 +67,8 @@ class Release:
             path = self._media / clip["blob"][:2] / f"{clip['blob']}.mp4"
             data = path.read_bytes() if path.is_file() else None
         if data is None:
-            raise DataError(
-                f"clip {clip_id}: its media may not be redistributed; cut it from your own copy of the source"
-            )
+            fix = "cut it from your own copy of the source"
+            raise DataError(f"clip {clip_id}: its media may not be redistributed; {fix}")
         if sha256_bytes(data) != clip["blob"]:
             raise DataError(f"clip {clip_id}: the media is not what was released (hash differs)")
         return data

@@ -39,9 +39,8 @@ def load(kind: type[R], row: Json) -> R:
     known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
     unknown = sorted(set(row) - set(known))
     if unknown:
-        raise DataError(
-            f"{kind.__name__} {row.get('id', '?')}: unknown field {unknown[0]!r}; written by a newer version?"
-        )
+        what = f"{kind.__name__} {row.get('id', '?')}"
+        raise DataError(f"{what}: unknown field {unknown[0]!r}; written by a newer version?")
     for name, value in row.items():
         if str(known[name].type).startswith("tuple["):
             row[name] = tuple(value)

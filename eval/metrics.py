@@ -75,9 +75,8 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Table:
     total = scores.sum(axis=1, keepdims=True)
     bad = ~np.isfinite(scores).all(axis=1) | (scores < 0).any(axis=1) | (total[:, 0] <= 0)
     if bad.any():
-        raise DataError(
-            f"predictions: clip {clips[bad.argmax()]}: scores must be finite, not negative and not all zero"
-        )
+        clip = clips[bad.argmax()]
+        raise DataError(f"predictions: clip {clip}: scores must be finite, not negative and not all zero")
     truth, pred = (np.array([CLASSES.index(r[key]) for r in rows], dtype=np.int64) for key in ("truth", "pred"))
     return Table(clips, tuple(str(r["group"]) for r in rows), truth, pred, scores / total)
 
