@@ -26,8 +26,8 @@ MANIFEST = "MANIFEST.sha256"
 
 
 class Release:
-    """One version of a dataset: `info` is its release.json. `media` (a workspace's blobs) is where clips that may not be
-    redistributed are found."""
+    """One version of a dataset; `info` is its release.json, `media` where clips that may not be redistributed are found
+    (a workspace's blobs)."""
 
     def __init__(self, root: Path, media: Path | None = None) -> None:
         if not (root / MANIFEST).is_file():
