@@ -16,6 +16,7 @@ import numpy as np
 from curation.agreement_read import read_table
 from curation.agreement_scores import Score, cohen, gate, scores
 from curation.agreement_sums import LEVELS, MANY_PAIRS, Floats, Rating, Ratings, alike, encode, iou, item_pairs, per
+from curation.rows import shown
 from curation.types import Json
 
 __all__ = ["LEVELS", "Rating", "agree_table", "field_report", "gate", "render_agreement"]
@@ -171,7 +172,7 @@ def render_agreement(result: Json) -> str:
 
 def _render(name: str, one: Json) -> str:
     counts = [f"{one[f'n_{what}']} {what}" for what in ("ratings", "raters", "items", "groups")]
-    lines = [f"{_shown(name)}: {one['level']}; {', '.join(counts)}; {one['n_units']} items rated at least twice"]
+    lines = [f"{shown(name)}: {one['level']}; {', '.join(counts)}; {one['n_units']} items rated at least twice"]
     named = {"raw": "raw agreement", "iou": "mean IoU", "alpha": "Krippendorff's alpha", "kappa": "Cohen's kappa"}
     named |= {"fleiss": "Fleiss' kappa", "ac1": "Gwet's AC1"}
     lines += [f"  {text:<22}{_figure(one[key])}" for key, text in named.items() if key in one]
@@ -185,23 +186,17 @@ def _render(name: str, one: Json) -> str:
     if one["specific"]:
         lines.append(f"  {'class':<{width}} {'share':>6}  specific agreement (n: items it was given to)")
     for cls, score in one["specific"].items():
-        lines.append(f"  {_shown(cls):<{width}} {one['prevalence'][cls]:>6.1%}  {_figure(score)}")
+        lines.append(f"  {shown(cls):<{width}} {one['prevalence'][cls]:>6.1%}  {_figure(score)}")
     for pair in one["pairs"] if one["n_raters"] > 2 else ():  # two raters: all said above
         said = [f"{k} {_figure(v) if isinstance(v, dict) else v}" for k, v in pair.items() if k != "raters"]
-        lines.append(f"  {_shown(' / '.join(pair['raters']))}: {', '.join(said)}")
+        lines.append(f"  {shown(' / '.join(pair['raters']))}: {', '.join(said)}")
     for item in one["worst"]:
         said = [f"{rater}: {value}" for rater, value in item["ratings"].items()]
-        lines.append(f"  disagree on {_shown(item['item'])}: {_shown(', '.join(said))}")
-    return "\n".join(lines + [f"  note: {_shown(note)}" for note in one["notes"]])
+        lines.append(f"  disagree on {shown(item['item'])}: {shown(', '.join(said))}")
+    return "\n".join(lines + [f"  note: {shown(note)}" for note in one["notes"]])
 
 
 def _figure(score: Json) -> str:
     if score["value"] is None:
-        return f"undefined: {_shown(score.get('reason', ''))}"
+        return f"undefined: {shown(score.get('reason', ''))}"
     return f"{score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}] (n {score['n']})"
-
-
-def _shown(text: str) -> str:
-    """Text from a stranger's file, safe on a terminal: no control characters, not endless."""
-    clean = "".join(c if c.isprintable() else "?" for c in text)
-    return clean if len(clean) <= 300 else clean[:299] + "…"

@@ -44,7 +44,7 @@ def render_text(result: Json) -> str:
         for name, s in families[:6]:
             lines.append(f"  {shown(name, 28):<28} {percent(s):<24} {s['verdict']} (n = {s['n']})")
             lines += [f"      {shown(clue, 120)}" for clue in _clues(result, name)[:2]]
-    return "\n".join([*lines, *(shown(line, 300) for line in result["notes"])])
+    return "\n".join([*lines, *(shown(line) for line in result["notes"])])
 
 
 def _clues(result: Json, family: str) -> list[str]:

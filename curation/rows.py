@@ -100,7 +100,7 @@ def cell(row: Json, column: str) -> Any:
     return None if value != value else value  # NaN is unlike itself
 
 
-def shown(text: object, width: int = 80) -> str:
+def shown(text: object, width: int = 300) -> str:
     """Foreign text as one line of printable characters: it must not drive a terminal."""
     line = "".join(c if c.isprintable() else " " for c in str(text))
     return line if len(line) <= width else line[: width - 1] + "…"
