@@ -32,7 +32,6 @@ class Sheet:
     """One annotation being read, and what it is read against."""
 
     clip: Clip
-    config: str
     data: Json
     answers: dict[str, Any]  # by control: chosen labels, texts, or for a segment (labels, first frame, last frame)
     origins: dict[str, str]  # by control: did it come from a prediction, was that changed
@@ -55,6 +54,7 @@ def read_annotations(
     reviews: list[Review] = []
     refusals: list[Refusal] = []
     seen: set[str] = set()
+    known = expand(config, task["data"])
     for annotation in sorted(task.get("annotations", ()), key=lambda a: int(a["id"])):
         who = annotation.get("completed_by")
         who = who["id"] if isinstance(who, dict) else who
@@ -66,8 +66,10 @@ def read_annotations(
             if reviewer in seen:
                 raise RefusedError("second_by_same_rater", f"{reviewer} judged this task before; the first one counts")
             seen.add(reviewer)
-            sheet = _sheet(task, annotation, config, clip, reviewer, remote, round)
+            sheet = _sheet(task, annotation, known, clip, reviewer, remote, round)
             own, bad = _read(sheet, packs, drafts)
+            if own and (comment := " ".join(sheet.answers.get("comment", ())).strip()):
+                own[0] = replace(own[0], comment=comment, id="")
         except RefusedError as e:
             own, bad = [], [(e.reason, e.detail)]
         reviews += own
@@ -75,10 +77,11 @@ def read_annotations(
     return reviews, refusals
 
 
-def _sheet(task: Json, annotation: Json, config: str, clip: Clip, reviewer: str, remote: str, round: str) -> Sheet:
+def _sheet(
+    task: Json, annotation: Json, known: Mapping[str, Control], clip: Clip, reviewer: str, remote: str, round: str
+) -> Sheet:
     data = task["data"]
     origin = "simulated" if reviewer.startswith("simulated-") else "human"
-    known = expand(config, data)
     results = [r for r in annotation.get("result") or () if r.get("type") not in (None, "relation")]
     answers: dict[str, Any] = {}
     for result in results:
@@ -94,14 +97,13 @@ def _sheet(task: Json, annotation: Json, config: str, clip: Clip, reviewer: str,
         if known[name].required and not answers.get(name):
             raise RefusedError("missing_answer", f"'{name}' is required and empty")
     origins = {str(r.get("from_name")): str(r.get("origin") or "manual") for r in results}
-    comment = " ".join(answers.get("comment", ())).strip()
     base = Review(
         clip_id=clip.id, task="clip", reviewer=reviewer, round=round, verdict="reject", origin=origin,
-        guideline=str(data.get("guideline", "")), comment=comment, remote=remote, seconds=annotation.get("lead_time"),
+        guideline=str(data.get("guideline", "")), remote=remote, seconds=annotation.get("lead_time"),
         drafted_from=_origin(origins.values()),
         reviewed_at=str(annotation.get("updated_at") or annotation.get("created_at") or ""), id="-",
     )  # fmt: skip
-    return Sheet(clip, config, data, {n: a for n, a in answers.items() if n in shown}, origins, base)
+    return Sheet(clip, data, {n: a for n, a in answers.items() if n in shown}, origins, base)
 
 
 def _origin(origins: Iterable[str]) -> str:
@@ -163,7 +165,7 @@ def _read(
                 reviews += _read_verdict(sheet, pack, draft, item_id, suffix, item)
             except RefusedError as e:
                 refused.append((e.reason, e.detail))
-    return [replace(r, comment=r.comment if n == 0 else "", id="") for n, r in enumerate(reviews)], refused
+    return reviews, refused
 
 
 def _read_event(sheet: Sheet, pack: TaskPack) -> Review:
@@ -284,7 +286,7 @@ def revise(known: Iterable[Review], fresh: Sequence[Review], tasks: set[str]) ->
         old = latest.pop(place(r), None)
         if old is None:
             out.append(r)
-        elif content(old) != content(r):
+        elif old.id != r.id and content(old) != content(r):
             out.append(replace(r, revision=old.revision + 1, id=""))
     for old in latest.values():
         if old.verdict != "withdrawn":

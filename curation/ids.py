@@ -22,7 +22,9 @@ from typing import Any
 def plain(value: Any) -> Any:
     """`value` as JSON data: dataclasses to dicts, tuples and sets to lists, strings to NFC."""
     if isinstance(value, str):
-        return unicodedata.normalize("NFC", value)
+        return value if value.isascii() else unicodedata.normalize("NFC", value)
+    if value is None or isinstance(value, (int, float)):
+        return value
     if isinstance(value, dict):
         return {plain(str(k)): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

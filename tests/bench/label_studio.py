@@ -1,0 +1,121 @@
+"""Push and pull against the bare bulk import and export of the same bytes, on a server of its own.
+
+Run by hand: python tests/bench/label_studio.py [clips] [triage|text]. Three annotations a clip. What is bare comes
+first, while the database is small.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from curation import draft, labelstudio, resolve, review
+from curation.forms import expand
+from curation.recipe import load_recipe
+from curation.store import Workspace
+from curation.types import Clip, Event, Json, Review, Source
+
+RECIPE = """
+name: bench
+workspace: work
+sources: [{kind: demo, triplets: 2, drives: 2}]
+tasks: [caption, description, vqa]
+event: {basis: %s}
+review: {raters: {media_url: "http://127.0.0.1/{sha256}.mp4"}, text: {shares: {overlap: 1}}}
+"""
+
+
+@contextmanager
+def timed(what: str, into: dict[str, float]) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    into[what] = time.perf_counter() - start
+    print(f"{what:<16}{into[what]:8.1f} s", flush=True)
+
+
+def answers(config: str, data: Json, rng: random.Random) -> list[Json]:
+    """One rater's annotation: the class and, of drafts, a verdict on everything."""
+    out = []
+    for name, control in expand(config, data).items():
+        if name == "event_class" or "_verdict" in name:
+            chosen = "normal" if name == "event_class" else rng.choice(["accept", "accept", "reject"])
+            out.append({"id": name, "from_name": name, "to_name": "video", "type": "choices", "origin": "manual",
+                        "value": {"choices": [chosen]}})  # fmt: skip
+        assert control.name == name
+    return out
+
+
+def main(n: int = 10_000, round: str = "text") -> None:
+    folder, took = Path(tempfile.mkdtemp(prefix="bench-")), dict[str, float]()
+    (folder / "recipe.yaml").write_text(RECIPE % ("review" if round == "triage" else "source"))
+    recipe = load_recipe(folder / "recipe.yaml")
+    ws = Workspace(recipe.workspace)
+    with ws.writer(Source) as sources, ws.writer(Clip) as clips:
+        for i in range(n):
+            events = (Event((("collision", "near_collision")[i % 2],), "striking", "car", 2.0, 4.0, None, "contact"),)
+            source = Source("d", f"k{i}", f"k{i}.mp4", f"{i:064x}", 9, 10, 64, 48, f"drive{i // 2}", events=events)
+            sources.add(source)
+            clips.add(Clip(source.id, "event", 0, 6, {"v": 1}, events=events, blob=f"{i:064x}", frames=60, fps=10.0,
+                           width=64, height=48))  # fmt: skip
+    if round == "text":
+        resolve.run(ws, recipe)
+        draft.run(ws, recipe)
+    with (
+        labelstudio.serve(folder / "instance", folder) as server,
+        labelstudio.connect(server.url, server.token) as client,
+    ):
+        http = client._client_wrapper.httpx_client.httpx_client
+        http.base_url, http.headers["Authorization"] = server.url, f"Token {server.token}"
+        invite = labelstudio.invite_url(client, server.url)
+        for name in "ab":
+            labelstudio.sign_up(server.url, invite, f"{name}@example.org", "pw-1234-x")
+        people = [u.id for u in client.users.list()]
+        plan = review.prepare(ws, recipe, round)
+        (share,) = plan.shares
+        url = recipe["review"]["raters"]["media_url"]
+        tasks = [plan.task(share, a, url) for a in share.planned]
+        bodies = [json.dumps(tasks[i : i + labelstudio.BATCH]).encode() for i in range(0, n, labelstudio.BATCH)]
+        bare = labelstudio.ensure_project(client, "bare", share.config, raters=3, about="", media=None)
+        send = {"Content-Type": "application/json"}
+        with timed("bare import", took):
+            for body in bodies:
+                http.post(f"/api/projects/{bare}/import", content=body, headers=send).raise_for_status()
+        with timed("plan", took):
+            plan = review.prepare(ws, recipe, round)
+        with timed("push", took):
+            assert review.push(ws, recipe, plan, client) == n
+        with timed("push again", took):
+            assert review.push(ws, recipe, review.prepare(ws, recipe, round), client) == 0
+
+        # Annotations cannot be sent in bulk to tasks that are there: the project is made again, with them.
+        ((title, project),) = labelstudio.projects(client, f"bench.{round}.").items()
+        client.projects.delete(id=project)
+        client.projects.delete(id=bare)
+        project = labelstudio.ensure_project(client, title, share.config, raters=3, about="", media=None)
+        for i in range(0, n, labelstudio.BATCH):
+            batch = [
+                {**t, "annotations": [{"result": answers(share.config, t["data"], random.Random(f"{i}.{u}")),
+                                       "completed_by": u, "lead_time": 20} for u in people]}
+                for t in tasks[i : i + labelstudio.BATCH]
+            ]  # fmt: skip
+            http.post(f"/api/projects/{project}/import", json=batch).raise_for_status()
+        with timed("bare export", took):
+            answer = http.get(f"/api/projects/{project}/export?exportType=JSON&download_all_tasks=true")
+            answer.raise_for_status()
+        with timed("pull", took):
+            added, refused = review.pull(ws, recipe, plan, client)
+        with timed("pull again", took):
+            assert review.pull(ws, recipe, plan, client)[0] == 0
+    sheets = len({r.remote for r in ws.read(Review)})
+    print(f"{len(answer.content) / 1e6:.0f} MB exported, {sheets} annotations, {added} reviews, {refused} refused")
+    print(f"push {took['push'] / took['bare import']:.2f}x   pull {took['pull'] / took['bare export']:.2f}x")
+
+
+if __name__ == "__main__":
+    main(*(int(a) if a.isdigit() else a for a in sys.argv[1:]))  # type: ignore[arg-type]
