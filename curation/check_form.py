@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from functools import cache, lru_cache
@@ -121,8 +122,8 @@ def faults(pack: TaskPack, text: str) -> tuple[tuple[str, str, str, str], ...]:
 
 @cache
 def _domain(pack: TaskPack) -> frozenset[str]:
-    """The words of the prompt: with a capital they are no names."""
-    return frozenset(re.findall(r"\w+", pack.prompt.casefold()))
+    """The words of the prompt and the ontology: with a capital they are no names."""
+    return frozenset(re.findall(r"\w+", (pack.prompt + json.dumps(pack.ontology)).casefold()))
 
 
 @cache

@@ -41,8 +41,9 @@ ASIDE = re.compile(  # what was before, what is beside, what lies on the ground
 COVERED = re.compile(r"[ -](?:covered|packed|patched|dusted|lined)\b", re.I)
 PARTS = re.compile(r"(?:[.!?](?=\s)|[;\n])\s*")
 WEIGHS = re.compile(r"\b(?:or|versus|from)\b")
-OTHER = re.compile(r"\W+(?:or|versus|from) (?:an? |merely |only )*(?:near|collision|normal)", re.I)
-ONE = re.compile(r"(?:near[- ]?\w+|collision|normal(?: driving)?)\W+(?:or|versus|from) (?:an? |merely |only )*$", re.I)
+CLASS = r"(?:near[-_ ]?(?:collision|miss|crash|accident)|collision|normal(?: driving)?|(?<!near )(?<!near-)crash)"
+OTHER = re.compile(rf"\W+(?:or|versus|from) (?:an? |merely |only )*{CLASS}", re.I)
+ONE = re.compile(rf"{CLASS}\W+(?:or|versus|from) (?:an? |merely |only )*$", re.I)
 THIRD = re.compile(r"\w+s$")  # "hits" is not what "does not" before it turns
 HYPOTHETICAL = re.compile(r"\b(would|could|had|might|reaction|reacted|without|hypothetical\w*)\b", re.I)
 
