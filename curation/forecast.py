@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from curation import draft
@@ -22,7 +22,7 @@ from curation.tasks import TaskPack
 from curation.types import Draft, Json, Progress, Refusal, Report
 
 SHOWN = 3  # clips of which a dry run shows what would be sent
-UNWRITTEN = 600  # tokens of a parent that is not written yet
+UNWRITTEN, LATER = 600, "(to be written)"  # tokens of a parent that is not written yet; how it is shown
 
 
 @dataclass
@@ -58,8 +58,11 @@ class Forecast:
                 keep(refused(one, "third_party", reason))
                 continue
             self.left.add(one.draft.id)
-            question = first_question(pack, model, one.subject.clip, told(model, one))
             missing = len(one.draft.parents) - len(one.parents)
+            if missing:
+                later = {p: LATER for p in pack.spec["parents"] if p != "event" and p not in one.parents}
+                one = replace(one, parents={**one.parents, **later})
+            question = first_question(pack, model, one.subject.clip, told(model, one))
             if not missing and self.answers.get(question.key):
                 line.stored += 1
                 continue
