@@ -10,13 +10,17 @@ PIP = $(VENV)/bin/python -m pip --disable-pip-version-check -q
 # Spinning threads starve each other on small machines.
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: demo test lint install bench clean
+.PHONY: demo test test-vllm lint install bench clean
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/autodrive demo $(DEMO)
 
 test: $(VENV)/.installed lint
 	$(VENV)/bin/python -m pytest
+
+# Drafting against a real vLLM on CPU, in an environment of its own (3.6 GB, once); never part of `make test`.
+test-vllm: $(VENV)/.installed
+	PYTHONPATH=tests/vllm TORCH_INDEX=$(TORCH_INDEX) $(VENV)/bin/python -m pytest tests/vllm/contract.py
 
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .
