@@ -108,7 +108,7 @@ def lexicon(pack: TaskPack) -> Lexicon:
     parts += [(k, TURNS[k]) for k in ("neg", "hyp", "if")]
     if values:
         spelled = sorted(values, key=lambda w: (-len(w), w))
-        tail = r"(?:s|es|y|ed|ing|fall|drops?|storms?|['’]s)?"
+        tail = r"(?:s|es|y|ed|ing|fall|drops?|flakes?|storms?|['’]s)?"
         parts.append(("value", "(?:" + "|".join(re.escape(w).replace(r"\ ", "[ -]") for w in spelled) + ")" + tail))
     whole = "|".join(f"(?P<{k}>{p})(?!\\w)" for k, p in parts)  # the first letter is looked at once, not once a kind
     stops = "|".join(f"(?<!\\w){w}(?!\\w)" if w.isalpha() else w for w in TURNS["stop"].split("|"))

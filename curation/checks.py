@@ -36,6 +36,7 @@ ONLY = re.compile(r"\bnot (just|merely|only|simply) (a |an )?$")
 RELATIVE = re.compile(  # a fact, then; but there is time, or room, before what may come
     r"(?<!time )(?<!room )(?<!space )(?<!seconds )\b(before|until|after|prior to|leading (up )?to) (the|a|this) $", re.I
 )
+FORETOLD = re.compile(r"\b(will|is going to|is about to|is bound to) (\w+ ){0,2}$", re.I)
 PASSIVE = re.compile(r"\b(is|was|are|were|be|been|being|gets?|got|getting)\s+(\w+\s+){0,2}$", re.I)
 BEING = re.compile(r"\b(being|getting)\s+(\w+\s+)?$", re.I)
 SLACK_S, FAR_S, HOLE_S = 0.25, 1.0, 0.5  # beyond the clip's end; from the labelled time; between segments
@@ -265,7 +266,11 @@ def foresight(value: Any, context: Context) -> Iterator[Finding]:
     for s in context.said:
         r = read(context.lex, s.text)
         outcome = [*r.contact, *r.near, *r.spared, *r.normal]
-        outcome += [m for m in r.maybe if RELATIVE.search(s.text[: m.start])]
+        ifs = {m.sentence for m in r.marks if m.kind == "if"}
+        outcome += [
+            m for m in r.maybe
+            if RELATIVE.search(s.text[: m.start]) or (m.sentence not in ifs and FORETOLD.search(s.text[: m.start]))
+        ]  # fmt: skip
         hazard = [*r.trouble, *r.maybe] + [m for m in r.marks if m.kind in ("hazard", "evasive")]
         if outcome:
             yield Finding("outcome", s.pointer, f"'{outcome[0].text}' tells the outcome of a clip that ends before it")

@@ -227,6 +227,11 @@ CLEAN = [
     ("close", "Near the entrance of a tunnel the truck almost sideswipes the ego vehicle."),
     ("hit", "The driver looks away: an avoidable accident with the car in front."),
     ("dawning", "The van brakes, which leaves little time before a collision."),
+    ("dawning", "Unless the van moves on, the ego vehicle will hit it."),
+    ("close", "Had the ego driver reacted any later, the truck would have taken off the mirror."),
+    ("close", "The truck's trailer swings out; emergency braking keeps the two apart."),
+    ("dodge", "Hard braking at 3.4 s saves the pedestrian; the bumper never reaches her."),
+    ("quiet", "Although a deer stands beside the road, it stays there, and the car passes safely."),
 ]  # fmt: skip
 
 
