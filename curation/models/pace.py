@@ -8,6 +8,7 @@ headers, where it sends any, set them. See https://platform.openai.com/docs/guid
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import time
 from collections.abc import Mapping
@@ -24,9 +25,10 @@ def span(text: str) -> float | None:
     if parts and "".join(n + unit for n, unit in parts) == text.strip():
         return sum(float(n) * SECONDS[unit] for n, unit in parts)
     try:
-        return max(0.0, float(text))
+        seconds = float(text)
     except ValueError:
         return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
 @dataclass

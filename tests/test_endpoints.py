@@ -1,0 +1,129 @@
+"""What is declared of endpoints, and the small parts of asking them: bodies, frames, pace, replies."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curation.errors import DataError, UsageError
+from curation.models import pace
+from curation.models.endpoint import body, load_model, presets, prices, user_message
+from curation.models.frames import FrameSpec, asked, fill
+from curation.models.reply import CAP, read
+from curation.tasks import parse_json
+
+SCHEMA = {"type": "object"}
+
+
+@pytest.mark.parametrize("name", presets())
+def test_every_preset_makes_a_body(name: str) -> None:
+    model = load_model("m", {"endpoint": name, "model": "some"})
+    made = body(model, [{"role": "user", "content": "hi"}], "caption", SCHEMA)
+    assert made["model"] == "some" and made[model.limit_field] == 4096
+    assert ("response_format" in made) == (model.structured in ("json_schema", "json_object"))
+    assert model.third_party == (name in ("openai", "gemini", "deepseek", "nim"))
+
+
+def test_capabilities_are_lines_of_the_recipe() -> None:
+    def made(**more: Any) -> Any:
+        model = load_model("m", {"endpoint": "vllm", "model": "some", "params": {"temperature": 0.5}, **more})
+        return body(model, [], "caption", SCHEMA)
+
+    assert made(structured="structured_outputs")["structured_outputs"] == {"json": SCHEMA}
+    assert made(structured="json_object")["response_format"] == {"type": "json_object"}
+    assert "response_format" not in made(structured="none") and made()["temperature"] == 0.5
+    assert made(limit_field="max_completion_tokens", max_tokens=7)["max_completion_tokens"] == 7
+
+
+def test_a_clip_goes_as_frames_or_as_one_video() -> None:
+    given = {"endpoint": "vllm", "model": "some", "frames": {"n": 2}}
+    turn, beside = user_message(load_model("m", given), "look", "a" * 64, 20, 10.0)
+    kinds = [p["type"] for p in turn["content"]]
+    assert kinds == ["text", "image_url", "text", "image_url", "text"] and not beside
+    turn, beside = user_message(load_model("m", {**given, "video": "video_url"}), "look", "a" * 64, 20, 10.0)
+    assert [p["type"] for p in turn["content"]] == ["video_url", "text", "text"]
+    video = {"fps": 10.0, "frames_indices": [5, 15], "total_num_frames": 20, "duration": 2.0, "do_sample_frames": False}
+    assert beside == {"media_io_kwargs": {"video": video}}
+    assert user_message(load_model("m", {**given, "frames": None}), "look", "a" * 64, 20, 10.0)[0]["content"] == "look"
+
+
+@pytest.mark.parametrize(
+    ("url", "third"),
+    [
+        ("http://127.0.0.1:8000/v1", False), ("http://[::1]:8000/v1", False), ("http://localhost:1/v1", False),
+        ("http://127.8.9.1/v1", False), ("http://10.0.0.5/v1", True), ("http://127.0.0.1.evil.com/v1", True),
+        ("https://localhost.evil.com/v1", True), ("http://0.0.0.0/v1", True),
+    ],
+)  # fmt: skip
+def test_only_this_machine_is_no_third_party(url: str, third: bool) -> None:
+    assert load_model("m", {"endpoint": "local", "model": "some", "base_url": url}).third_party == third
+
+
+@pytest.mark.parametrize("url", ["ftp://host/v1", "host/v1", "http://me:secret@host/v1", "http:///v1"])
+def test_an_address_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(UsageError, match="base_url") as e:
+        load_model("m", {"endpoint": "local", "model": "some", "base_url": url})
+    assert "secret" not in str(e.value)
+
+
+def test_prices_have_what_a_bill_needs() -> None:
+    assert all(set(p) <= {"in", "out", "cached"} and p["in"] <= p["out"] for p in prices().values())
+    assert load_model("m", {"endpoint": "openai", "model": "gpt-4.1"}).price == prices()["gpt-4.1"]
+    assert load_model("m", {"endpoint": "openai", "model": "unheard-of"}).price is None
+
+
+@given(st.integers(1, 400), st.floats(1, 60), st.integers(1, 64))
+def test_frames_are_existing_ones_in_order(frames: int, fps: float, n: int) -> None:
+    moments = FrameSpec(n=n).moments(frames, fps)
+    places = [round(t * fps) for t in moments]
+    assert len(places) == min(n, frames) == len(set(places)) and places == sorted(places)
+    assert places[0] >= 0 and places[-1] < frames
+
+
+@given(st.text())
+def test_no_text_passes_for_a_frame(text: str) -> None:
+    ref = FrameSpec().ref("frame", "b" * 64, (0.5,))
+    for said in (text, f'"{ref}"', ref, f'{text}"{ref}"'):
+        raw = json.dumps({"text": f"x {said}", "url": FrameSpec().ref("frame", "a" * 64, (1.0,))}).encode()
+        filled = json.loads(fill(raw, lambda *_: [b"AAAA"]))
+        assert filled == {"text": f"x {said}", "url": "data:image/jpeg;base64,AAAA"}
+        assert set(asked(raw)) == {("a" * 64, 360, 85)}
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("1s", 1), ("6m0s", 360), ("20ms", 0.02), ("1.5", 1.5), ("1h2m3s", 3723), ("0", 0), ("-3", 0), ("soon", None),
+     ("", None), ("nan", None), ("inf", None)],
+)  # fmt: skip
+def test_spans_of_time_as_headers_tell_them(text: str, seconds: float | None) -> None:
+    assert pace.span(text) == seconds
+
+
+def test_how_long_to_wait() -> None:
+    assert pace.retry_after({"retry-after-ms": "1500", "retry-after": "9"}) == 1.5
+    assert pace.retry_after({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}) == 0
+    assert pace.retry_after({"retry-after": "later"}) is None
+    left = {"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "3s", "x-ratelimit-reset-requests": "1h"}
+    assert pace.retry_after(left) == 3 and pace.retry_after({}) is None
+
+
+def chat(**message: Any) -> bytes:
+    return json.dumps({"choices": [{"message": message, "finish_reason": "stop"}]}).encode()
+
+
+def test_where_the_answer_and_the_reasoning_are() -> None:
+    assert read(chat(content="<think>\nit brakes\n</think>\n{}")) == ("ok", "{}", "it brakes", "")
+    assert read(chat(content="```json\n{}\n```")).text == "{}"
+    assert read(chat(content=[{"type": "text", "text": "{}"}], reasoning="so")).reasoning == "so"
+    assert read(chat(content=None)).kind == "empty" and read(chat(refusal="no")).kind == "refused"
+    assert read(b"x" * CAP).kind == "too_large"
+
+
+@pytest.mark.parametrize("text", ["NaN", "1e999", "-Infinity", '{"a": 1, "a": 2}', "[" * 100_000])
+def test_what_is_not_strict_json(text: str) -> None:
+    with pytest.raises(DataError):
+        parse_json(text)
