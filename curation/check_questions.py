@@ -111,8 +111,8 @@ def _answer_clash(question: str, answer: str, offered: list[str], context: Conte
         clash = None if r.contact or r.near or r.trouble else _yes_no_clash(r, answer == "yes", context)
         if clash:
             return f"'{answer}', but the metadata says {clash}"
-        whose = {v for m in r.marks for n, vs in m.names if n == "partner" for v in vs}
-        plain = not WH.match(question) and not HYPOTHETICAL.search(question) and not r.values and not whose
+        about = {(n, v) for m in r.marks for n, vs in m.names for v in vs} - {("partner", context.known("partner"))}
+        plain = not WH.match(question) and not HYPOTHETICAL.search(question) and not about
         if early or not plain or context.cls is None or (context.event or {}).get("ego_role") == "witness":
             return None
         cls, said = ("near_collision", r.near) if r.near else ("collision", r.contact)

@@ -580,7 +580,7 @@ def plant() -> dict[str, list[Planted]]:
             {"question": "Where did the accident happen?"}, {"question": "How could this accident be prevented?"}),
         "wrong yes or no": asked("hit", yes_no("Does the ego vehicle make contact with anything?", "no"),
         yes_no("Is it raining?", "no"), yes_no("Is it daytime?", "yes"),
-            yes_no("Does a collision occur?", "no"), yes_no("Is it a night scene?", "no"), yes_no("Is it snowing?",
+            yes_no("Does a collision occur?", "no"), yes_no("Does the ego vehicle touch the car?", "no"), yes_no("Is it a night scene?", "no"), yes_no("Is it snowing?",
             "yes"), yes_no("Is the ego vehicle on a motorway?", "yes")),
         "wrong choice": asked("hit", {"question": "What is the weather?", "options": ["rain", "snow", "fog"],
         "answer": "fog"},
