@@ -125,12 +125,11 @@ def evaluate(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progres
     rows = [json.loads(line) for line in (out / "tuned.jsonl").read_bytes().splitlines()]
     rows += [{**json.loads(line), "arm": "untrained"} for line in (out / "untrained.jsonl").read_bytes().splitlines()]
     write_atomic(out / "predictions.jsonl", "".join(dump(r) + "\n" for r in rows).encode())
-    context = _context(release, _count_test_scored(ws, release, model), tuned.data)
-    context["provenance"] |= json.loads((model / "train.json").read_text(encoding="utf-8")).get("versions", {})
-    summary = report(out / "predictions.jsonl", out, context, clips=_pictures(release, out))
-    page = out / "report.html"
+    context = _context(release, _count_test_scored(ws, release, model), tuned.data["calibration"])
+    context["provenance"] |= json.loads((model / "train.json").read_text(encoding="utf-8"))["versions"]
+    summary = report(out / "predictions.jsonl", out, context, clips=_pictures(release))
     notes = [*summary_notes(summary), "the report page:"]
-    return Report("eval", tuned.counts, notes, {"report": str(page), "summary": summary})
+    return Report("eval", tuned.counts, notes, {"report": str(out / "report.html"), "summary": summary})
 
 
 def summary_notes(summary: Json) -> list[str]:
@@ -143,7 +142,7 @@ def summary_notes(summary: Json) -> list[str]:
     return [*notes, f"best constant: {told}"]
 
 
-def _pictures(release: Release, out: Path) -> Callable[[str], bytes | None]:
+def _pictures(release: Release) -> Callable[[str], bytes | None]:
     """Contact sheets of the clips that were answered wrongly, as PNG bytes; made when the page asks."""
     from curation.preview import contact_sheet
 
@@ -170,7 +169,7 @@ def _count_test_scored(ws: Workspace, release: Release, model: Path) -> int:
     return len(models)
 
 
-def _context(release: Release, times: int, scored: Json) -> Json:
+def _context(release: Release, times: int, calibration: Json) -> Json:
     """What the report says beside the scores: the answers to a referee's questions."""
     info = release.info
     splits = [{"split": name, **told} for name, told in info["splits"].items()]
@@ -196,7 +195,7 @@ def _context(release: Release, times: int, scored: Json) -> Json:
         "test_scored": times,
         "simulated": info["simulated"],
         "basis_of_the_labels": [{"task": t, **counts} for t, counts in info["bases"].items()],
-        "calibration": scored.get("calibration"),
+        "calibration": calibration,
         "attributes": attributes,
         "provenance": {"release": release.id, "version": release.version, "tool": info["lock"]["tool"]},
     }

@@ -44,7 +44,6 @@ def build(
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-
     tokenizer = _tokenizer(texts, vocabulary)
     special = {name: tokenizer.convert_tokens_to_ids(name) for name in SPECIAL}
     config = Qwen2_5_VLConfig(
