@@ -7,6 +7,7 @@ first, while the database is small.
 from __future__ import annotations
 
 import json
+import os
 import random
 import sys
 import tempfile
@@ -31,12 +32,18 @@ review: {raters: {media_url: "http://127.0.0.1/{sha256}.mp4"}, text: {shares: {o
 """
 
 
+def cpu(pid: int) -> float:
+    """Processor seconds of the server and of this process: what a busy machine does not stretch."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return time.process_time() + (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @contextmanager
-def timed(what: str, into: dict[str, float]) -> Iterator[None]:
-    start = time.perf_counter()
+def timed(what: str, into: dict[str, tuple[float, float]], pid: int) -> Iterator[None]:
+    start, used = time.perf_counter(), cpu(pid)
     yield
-    into[what] = time.perf_counter() - start
-    print(f"{what:<16}{into[what]:8.1f} s", flush=True)
+    into[what] = time.perf_counter() - start, cpu(pid) - used
+    print(f"{what:<16}{into[what][0]:8.1f} s, processors {into[what][1]:8.1f} s", flush=True)
 
 
 def answers(config: str, data: Json, rng: random.Random) -> list[Json]:
@@ -52,7 +59,7 @@ def answers(config: str, data: Json, rng: random.Random) -> list[Json]:
 
 
 def main(n: int = 10_000, round: str = "text") -> None:
-    folder, took = Path(tempfile.mkdtemp(prefix="bench-")), dict[str, float]()
+    folder, took = Path(tempfile.mkdtemp(prefix="bench-")), dict[str, tuple[float, float]]()
     (folder / "recipe.yaml").write_text(RECIPE % ("review" if round == "triage" else "source"))
     recipe = load_recipe(folder / "recipe.yaml")
     ws = Workspace(recipe.workspace)
@@ -83,14 +90,14 @@ def main(n: int = 10_000, round: str = "text") -> None:
         bodies = [json.dumps(tasks[i : i + labelstudio.BATCH]).encode() for i in range(0, n, labelstudio.BATCH)]
         bare = labelstudio.ensure_project(client, "bare", share.config, raters=3, about="", media=None)
         send = {"Content-Type": "application/json"}
-        with timed("bare import", took):
+        with timed("bare import", took, server.process.pid):
             for body in bodies:
                 http.post(f"/api/projects/{bare}/import", content=body, headers=send).raise_for_status()
-        with timed("plan", took):
+        with timed("plan", took, server.process.pid):
             plan = review.prepare(ws, recipe, round)
-        with timed("push", took):
+        with timed("push", took, server.process.pid):
             assert review.push(ws, recipe, plan, client) == n
-        with timed("push again", took):
+        with timed("push again", took, server.process.pid):
             assert review.push(ws, recipe, review.prepare(ws, recipe, round), client) == 0
 
         # Annotations cannot be sent in bulk to tasks that are there: the project is made again, with them.
@@ -105,16 +112,18 @@ def main(n: int = 10_000, round: str = "text") -> None:
                 for t in tasks[i : i + labelstudio.BATCH]
             ]  # fmt: skip
             http.post(f"/api/projects/{project}/import", json=batch).raise_for_status()
-        with timed("bare export", took):
+        with timed("bare export", took, server.process.pid):
             answer = http.get(f"/api/projects/{project}/export?exportType=JSON&download_all_tasks=true")
             answer.raise_for_status()
-        with timed("pull", took):
+        with timed("pull", took, server.process.pid):
             added, refused = review.pull(ws, recipe, plan, client)
-        with timed("pull again", took):
+        with timed("pull again", took, server.process.pid):
             assert review.pull(ws, recipe, plan, client)[0] == 0
     sheets = len({r.remote for r in ws.read(Review)})
     print(f"{len(answer.content) / 1e6:.0f} MB exported, {sheets} annotations, {added} reviews, {refused} refused")
-    print(f"push {took['push'] / took['bare import']:.2f}x   pull {took['pull'] / took['bare export']:.2f}x")
+    for i, what in enumerate(("clock", "processors")):
+        push, pull = took["push"][i] / took["bare import"][i], took["pull"][i] / took["bare export"][i]
+        print(f"by {what}: push {push:.2f}x, pull {pull:.2f}x")
 
 
 if __name__ == "__main__":
