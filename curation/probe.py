@@ -34,10 +34,7 @@ Ask = Callable[[list[str]], Sequence[str | None]]  # prompts → replies, in ord
 
 MARGIN = 0.03
 MIN_GROUPS = 30
-BELOW_CHANCE = (
-    "accuracy is below chance, as in exactly balanced answers: a string that is right in the held-out fold was right "
-    "too seldom in the others, so the probe leans the wrong way; this is no leak"
-)
+BELOW_CHANCE = "below chance, as where answers are exactly balanced: what is right here was right too seldom elsewhere"
 
 
 def probe_closed(items: Sequence[Mapping[str, Any]], *, seeds: int = 3, replicates: int = 1000) -> Json:
@@ -55,24 +52,18 @@ def probe_closed(items: Sequence[Mapping[str, Any]], *, seeds: int = 3, replicat
     if groups < 2:
         nothing = _nothing(len(items), groups, "nothing can be held out")
         lists: Json = {"by_family": {}, "by_features": {}, "telling": {}, "examples": [], "notes": []}
-        return nothing | lists | {"best_constant": None}
+        return nothing | lists
     t = priors.make_table(items)
     blocks = priors.features(t)
     runs = [priors.guess(t, blocks, seed) for seed in range(seeds)]
     hits = {name: np.mean([run[0][name] for run in runs], axis=0) for name in runs[0][0]}
     by_features = scores(hits, 1 / t.k, t.group, replicates=replicates)
-    by_family = {}
-    for i, family in enumerate(t.families):
-        of = t.family == i
-        hit = {EVERYTHING: hits[EVERYTHING][of]}
-        score = scores(hit, 1 / t.k[of], t.group[of], tests=len(t.families), replicates=replicates)
-        by_family[family] = score[EVERYTHING]
+    by_family = _by_family(hits[EVERYTHING], 1 / t.k, t.group, np.array(t.families)[t.family], replicates)
     return {
         **by_features[EVERYTHING],
         **_overall(by_features, by_family),
         "by_family": by_family,
         "by_features": by_features,
-        "best_constant": by_features[priors.CONSTANT],
         "telling": {family: priors.telling(t, i) for i, family in enumerate(t.families)},
         "examples": priors.examples(t, items, np.mean([run[1] for run in runs], axis=0), hits[EVERYTHING]),
         "notes": [BELOW_CHANCE] if by_features[EVERYTHING]["excess"][1] < 0 else [],
@@ -142,13 +133,18 @@ def probe_asked(items: Sequence[Mapping[str, Any]], ask: Ask, *, seed: int = 0, 
             continue
         hits[n] = order[place] == item["options"][item["answer"]]
     group, family = (np.array([str(item[key]) for item in items]) for key in ("group", "family"))
-    names = np.unique(family)
-    by_family = {
-        str(name): scores({EVERYTHING: hits[of]}, chance[of], group[of], tests=len(names), replicates=replicates)
-        for name in names for of in [family == name]
-    }  # fmt: skip
-    whole = scores({EVERYTHING: hits}, chance, group, replicates=replicates)
-    return whole[EVERYTHING] | {"by_family": {f: s[EVERYTHING] for f, s in by_family.items()}, "unread": unread}
+    whole = scores({EVERYTHING: hits}, chance, group, replicates=replicates)[EVERYTHING]
+    if unread > 0.2 * len(items):
+        whole |= {"verdict": "not shown", "because": f"{unread} of {len(items)} replies name no option"}
+    return whole | {"by_family": _by_family(hits, chance, group, family, replicates), "unread": unread}
+
+
+def _by_family(hit: Floats, chance: Floats, group: Any, family: Any, replicates: int) -> Json:
+    parts = {str(name): family == name for name in np.unique(family)}
+    return {
+        name: scores({EVERYTHING: hit[of]}, chance[of], group[of], tests=len(parts), replicates=replicates)[EVERYTHING]
+        for name, of in parts.items()
+    }
 
 
 def scores(

@@ -317,5 +317,6 @@ def test_a_model_that_knows_the_answers_leaks_and_one_that_draws_does_not() -> N
 
 def test_replies_that_name_no_option_count_as_draws() -> None:
     silent = probe_asked(fair(400), lambda prompts: [None, "I cannot tell."] * 200)
-    assert (silent["unread"], silent["accuracy"]) == (400, 0.25)
+    assert (silent["unread"], silent["accuracy"], silent["verdict"]) == (400, 0.25, "not shown")
+    assert "400 of 400 replies name no option" in silent["because"]
     assert probe_asked(fair(4), lambda prompts: ["A"] * 4)["verdict"] == "not shown"
