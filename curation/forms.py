@@ -32,7 +32,8 @@ _STYLE = """
 .lsf-sidepanels__wrapper { display: none !important; }
 .lsf-sidepanels { padding: 0 !important; }
 .rv { display: flex; gap: 16px; align-items: flex-start; }
-.rv-left { flex: 1 1 0; min-width: 0; overflow: hidden; position: sticky; top: 0; }
+.rv-left { flex: 1 1 0; min-width: 0; overflow: hidden auto; position: sticky; top: 0;
+           max-height: calc(100vh - 110px); }
 .rv-right { flex: 0 0 46%; min-width: 0; }
 .rv-wide .rv-right { flex: 0 0 320px; }
 .rv-card { border: 1px solid var(--color-neutral-border, #ddd); border-radius: 6px; padding: 8px 12px;
