@@ -86,7 +86,8 @@ def first_question(pack: TaskPack, model: Model, clip: Clip, told: Told) -> Ques
 def _again(said: str, faults: tuple[str, ...] | list[str]) -> list[Json]:
     listed = "\n".join(f"- {fault:.300}" for fault in faults[:8])
     ask = f"That cannot be used:\n{listed}\nAnswer again, with the whole JSON object, mended. Nothing else."
-    return [{"role": "assistant", "content": said[:20_000] or "(nothing)"}, {"role": "user", "content": ask}]
+    said = f"{said[:20_000] or '(nothing)'}\n"  # with the line's end no reply can pass for a reference to a frame
+    return [{"role": "assistant", "content": said}, {"role": "user", "content": ask}]
 
 
 def converse(pack: TaskPack, model: Model, clip: Clip, told: Told) -> Generator[Question, Answer, Outcome]:
@@ -137,7 +138,7 @@ def judge(pack: TaskPack, model: Model, reply: Reply) -> tuple[Any, list[Fault]]
 def texts(value: Any) -> Generator[str, None, None]:
     """The strings of a value that are sentences, in order."""
     if isinstance(value, str):
-        if " " in value:
+        if " " in value or not value.isascii():  # not every language has spaces
             yield value
     elif isinstance(value, (list, dict)):
         for one in value if isinstance(value, list) else value.values():

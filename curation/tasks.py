@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 BUILT_IN = Path(schemas.__file__).parent
 ANNOTATIONS = ("title", "description", "examples", "$comment", "default")
 COLUMN_TYPES = {"string": "string", "number": "float64", "integer": "int64", "boolean": "bool"}
+HALF = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")  # of a surrogate pair, perhaps alone
 NOT_IN_STRICT = ("$schema", "$id", "$defs", "allOf", "if", "then", "else", "not", "uniqueItems", "contains", "examples")
 
 
@@ -288,13 +289,13 @@ def errors(pack: TaskPack, value: Any) -> list[SchemaError]:
 
 
 def parse_json(text: str) -> Any:
-    """Strict JSON: no NaN or infinity, no duplicate keys. Raises DataError saying which."""
+    """Strict JSON: no NaN, infinity or half characters, no duplicate keys. Raises DataError saying which."""
 
     def unique(pairs: list[tuple[str, Any]]) -> Json:
         seen = dict(pairs)
         if len(seen) != len(pairs):
             twice = next(k for i, (k, _) in enumerate(pairs) if k in dict(pairs[:i]))
-            raise DataError(f"not strict JSON: the key '{twice}' stands twice in one object")
+            raise DataError(f"not strict JSON: the key {twice!r} stands twice in one object")
         return seen
 
     def constant(name: str) -> Any:
@@ -303,8 +304,17 @@ def parse_json(text: str) -> Any:
     def finite(number: str) -> float:
         return value if math.isfinite(value := float(number)) else constant(number)
 
+    def whole(number: str) -> int:
+        finite(number)  # so that a column of numbers can hold it
+        return int(number)
+
     try:
-        return json.loads(text, object_pairs_hook=unique, parse_constant=constant, parse_float=finite)
+        value = json.loads(text, object_pairs_hook=unique, parse_constant=constant, parse_float=finite, parse_int=whole)
+        if HALF.search(text):
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
+    except UnicodeEncodeError:
+        raise DataError("not strict JSON: half a character (a surrogate without the other)") from None
     except ValueError as e:
         raise DataError(f"not JSON: {e}") from None
     except RecursionError:

@@ -10,7 +10,7 @@ from curation.types import Json
 
 CAP = 1 << 20  # bytes of a reply that are read: 100,000 tokens are half of it
 FENCE = re.compile(r"\A\s*```[a-z]*\s*\n(.*?)\n?\s*```\s*\Z", re.S)
-THINK = re.compile(r"\A\s*<think>(.*?)</think>\s*", re.S)
+THINK = re.compile(r"\A\s*(?:<think>)?(.*?)</think>\s*", re.S)  # some chat templates open it themselves
 
 
 class Reply(NamedTuple):
@@ -36,10 +36,10 @@ def envelope(raw: bytes) -> Json | None:
 
 def tokens(found: Json) -> tuple[int, int, int]:
     """Tokens in, out, and how many of those in were cached, as the server counted them; 0 where it says nothing."""
-    usage = found.get("usage") or {}
-    details = usage.get("prompt_tokens_details") or {}
+    usage = _object(found.get("usage"))
+    details = _object(usage.get("prompt_tokens_details"))
     counts = usage.get("prompt_tokens"), usage.get("completion_tokens"), details.get("cached_tokens")
-    asked, said, cached = (n if isinstance(n, int) and n > 0 else 0 for n in counts)
+    asked, said, cached = (n if isinstance(n, int) and 0 < n < 1 << 40 else 0 for n in counts)
     return asked, said, min(cached, asked)
 
 
@@ -70,7 +70,12 @@ def read(raw: bytes) -> Reply:
     return Reply("ok", text, reasoning)
 
 
+def _object(found: Any) -> Json:
+    return found if isinstance(found, dict) else {}
+
+
 def _text(content: Any) -> str:
+    """A text, whole or in parts; half a character (a lone surrogate) becomes a question mark."""
     if isinstance(content, list):
-        return "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
-    return content if isinstance(content, str) else ""
+        content = "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+    return content.encode("utf-8", "replace").decode() if isinstance(content, str) else ""

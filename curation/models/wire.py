@@ -87,6 +87,9 @@ def failure(status: int, headers: Mapping[str, str], text: str, model: Model) ->
         code = str(error.get("code") if isinstance(error, dict) else "")
     except ValueError:
         why, code = text, ""
+    if model.key_env:
+        why = why.replace(model.key(), "(the key)")
+    why = why.encode("utf-8", "replace").decode()
     line = f"HTTP {status}: {' '.join(why.split()):.300}"
     where = f"{model.base_url}: {line}"
     if status in (401, 403):
