@@ -120,9 +120,8 @@ def _copy_packs(target: Path, packs: dict[str, TaskPack]) -> None:
         for file in PACK_FILES:
             if (pack.path / file).is_file():
                 shutil.copyfile(pack.path / file, target / name / file)
-        (target / name / "schema.json").write_text(
-            json.dumps(pack.schema, indent=1, ensure_ascii=False) + "\n", "utf-8"
-        )
+        schema = json.dumps(pack.schema, indent=1, ensure_ascii=False) + "\n"
+        (target / name / "schema.json").write_text(schema, encoding="utf-8")
 
 
 def _ledger(parent: Release | None) -> dict[str, Json]:
@@ -196,11 +195,8 @@ def _row(facts: Facts, pack: TaskPack, label: Label, labels: dict[tuple[str, str
     clip, draft = facts.clips[label.clip_id], facts.drafts.get(label.draft_id or "")
     source = facts.sources[clip.source_id]
     event = labels.get((clip.id, "event"))
-    context = {
-        "event": event.value if event else None,
-        "attributes": source.attributes,
-        "clip": {"duration_s": clip.duration_s},
-    }
+    context = {"event": event.value if event else None, "attributes": source.attributes}
+    context["clip"] = {"duration_s": clip.duration_s}
     witnessed = event is not None and event.value["ego_role"] == "witness"
     return {
         "clip_id": clip.id,
