@@ -1,5 +1,6 @@
 """What we send, taken by a real server that is not ours. `make test-vllm`; too heavy for every run of the suite.
 
+VLLM_URL=http://127.0.0.1:8000/v1 takes a server that runs already (python tests/vllm/server.py 8000), not its own.
 The replies are nonsense of the right form, so this shows the form only: requests, pictures, schemas, counts, errors.
 """
 
@@ -56,7 +57,7 @@ def counted(url: str) -> dict[str, int]:
 
 
 def send(url: str, question: Json) -> bytes:
-    """A body with its frames in, answered. Frame references become pictures whose grey is their time."""
+    """A body with its frames in, answered. Frame references become pictures whose red is their time."""
 
     def pictures(blob: str, times: tuple[float, ...], height: int, quality: int) -> list[bytes]:
         return [picture(time) for time in times]
