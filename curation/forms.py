@@ -25,16 +25,14 @@ from curation.types import Clip, Draft, Json
 PROBLEMS = ("unwatchable", "cut_or_replay", "answer_drawn", "privacy", "duplicate", "not_driving", "distressing")
 LETTERS = "ABCDEFGH"
 NO_PROBLEM = {"visibleWhen": "choice-unselected", "whenTagName": "clip_problem"}
-HINT = (
-    "A step is 10 frames until you set 1, once: the sliders below, Video, hop size. The keyboard on top lists all keys."
-)
+HINT = "The sliders at the bottom list all keys (Hotkeys). Set the step to one frame there, once: Video, hop size 1."
 _STYLE = """
 .lsf-sidepanels__wrapper { display: none !important; }
 .lsf-sidepanels { padding: 0 !important; }
 .rv { display: flex; gap: 16px; align-items: flex-start; }
 .rv-left { flex: 1 1 0; min-width: 0; overflow: hidden auto; position: sticky; top: 0;
            max-height: calc(100vh - 110px); }
-.rv-right { flex: 0 0 46%; min-width: 0; }
+.rv-right { flex: 0 0 42%; min-width: 0; }
 .rv-wide .rv-right { flex: 0 0 320px; }
 .rv-card { border: 1px solid var(--color-neutral-border, #ddd); border-radius: 6px; padding: 8px 12px;
            margin-bottom: 10px; }
