@@ -80,6 +80,7 @@ def model_draft(pack: TaskPack, model: Model, subject: Subject, parents: list[Dr
         "params": model.params,
         "max_tokens": model.max_tokens,
         "structured": model.structured,
+        "reasoning": model.reasoning and pack.spec["reasoning"],
         "event": make_id("event", subject.event) if model.event else None,
         "metadata": make_id("metadata", metadata(model, subject)),
     }

@@ -326,10 +326,12 @@ def _draft_task(state: State, pack: TaskPack, subjects: list[Subject], progress:
 
 
 def _due(state: State, pack: TaskPack, subject: Subject, draft: Draft) -> Todo | None:
-    """What is to be written: a draft that is not there, or a mended one, once, in place of one with errors."""
+    """What is to be written: a draft that is not there, or a mended one, once, in place of one with errors. What
+    validate found tells the event, so an author that is not told the event mends nothing."""
     earlier = ""
     if draft.id in state.values:
-        if draft.id not in state.faulty or "mends" in draft.spec or state.job.authors[pack.name] is None:
+        by_template = state.job.authors[pack.name] is None
+        if by_template or draft.id not in state.faulty or "mends" in draft.spec or not draft.informed:
             return None
         earlier = json.dumps(state.values[draft.id], ensure_ascii=False)
         spec = {**draft.spec, "mends": draft.id, "findings": state.faulty[draft.id]}

@@ -293,6 +293,16 @@ def test_an_endpoint_that_turns_everything_away_is_told_of_once(
     assert len(openai_server.bodies) < 12
 
 
+def test_what_was_turned_away_is_so_again_and_stops_no_later_run(
+    tmp_path: Path, footage: Path, openai_server: Any
+) -> None:
+    openai_server.fail("too_long", when=lambda body: '"rain"' in json.dumps(body).replace("\\", ""))
+    ws = workspace(tmp_path / "work" / "a", footage, n=20)
+    recipe = recipe_for(tmp_path, openai_server.url, BY_TASK)
+    assert draft.run(ws, recipe).counts["refused"] == 10
+    assert draft.run(ws, recipe).counts == {"clips": 20, "known": 30, "refused": 10}
+
+
 def test_an_endpoint_that_is_not_there_is_given_up(tmp_path: Path, footage: Path) -> None:
     ws = workspace(tmp_path / "work" / "a", footage, n=60)
     recipe = recipe_for(tmp_path, "http://127.0.0.1:9/v1", BY_TASK)
@@ -463,6 +473,9 @@ def test_a_reasoning_models_own_thoughts_may_be_the_source(
     assert "thought" not in sent["properties"] and sent["required"] == ["conclusion"]
     (one,) = drafts(ws, "think")
     assert one.value == {"thought": openai_server.beside[field], "conclusion": "collision"}
+    recipe["draft"]["models"]["watch"]["reasoning"] = False
+    openai_server.answer = None
+    assert draft.run(ws, recipe).counts["written"] == 1  # asked for in the answer, it is another draft
 
 
 def test_what_validate_found_is_mended_once(tmp_path: Path, footage: Path, openai_server: Any) -> None:
@@ -480,6 +493,19 @@ def test_what_validate_found_is_mended_once(tmp_path: Path, footage: Path, opena
     assert new.spec["mends"] == old.id and draft.current_drafts(ws, recipe, ws.labels())[old.clip_id, old.task] == new
     ws.write_view("issues", [finding, {**finding, "record_id": new.id}])
     assert draft.run(ws, recipe).counts == {"clips": 3, "known": 6}
+
+
+def test_findings_that_tell_the_event_do_not_reach_an_author_that_is_not_told_it(
+    tmp_path: Path, footage: Path, openai_server: Any
+) -> None:
+    ws = workspace(tmp_path / "work" / "a", footage)
+    recipe = recipe_for(tmp_path, openai_server.url, BY_TASK, model=FRAMES + "      tell: {event: false}\n",
+                        more="validate: {flagged: redraft}")  # fmt: skip
+    draft.run(ws, recipe)
+    finding = {"id": "x", "record_id": drafts(ws, "description")[0].id, "severity": "error", "rule": "told_class",
+               "pointer": "/text", "message": "'hits' says a collision, but the event is normal"}  # fmt: skip
+    ws.write_view("issues", [finding])
+    assert draft.run(ws, recipe).counts == {"clips": 3, "known": 6} and len(openai_server.bodies) == 3
 
 
 # -- before ----------------------------------------------------------------------------------------------------------

@@ -111,6 +111,14 @@ def test_how_long_to_wait() -> None:
     assert pace.retry_after(left) == 3 and pace.retry_after({}) is None
 
 
+@pytest.mark.parametrize(("limit", "left", "reset"), [("10000", "9999", "6ms"), ("²", "1", "1s"), ("0", "0", "0s")])
+def test_headers_do_not_lift_the_recipes_own_limit(limit: str, left: str, reset: str) -> None:
+    own = pace.Pace(8, requests_per_minute=60)
+    told = {"limit": limit, "remaining": left, "reset": reset}
+    own.heed({f"x-ratelimit-{k}-requests": v for k, v in told.items()})
+    assert own.asks.rate == 1 and own.asks.most == 60
+
+
 def chat(**message: Any) -> bytes:
     return json.dumps({"choices": [{"message": message, "finish_reason": "stop"}]}).encode()
 

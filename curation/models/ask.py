@@ -150,7 +150,7 @@ class Asker:
                     self.bill.line(q).retries += 1
                 except Denied as e:
                     self.denials += 1
-                    if self.denials >= GIVE_UP:
+                    if self.denials >= GIVE_UP and not self.answers.typical(q.body["model"], q.task, q.prompt_id):
                         raise Halt(f"{self.model.base_url} turns everything away: {e}") from None
                     raise
             if attempt < self.model.attempts:

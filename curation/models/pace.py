@@ -33,12 +33,14 @@ def span(text: str) -> float | None:
 
 @dataclass
 class Bucket:
-    """What may be used per minute: `level` is what is left now, refilled at `rate` a second. No rate: no limit."""
+    """What may be used per minute: `level` is what is left now, refilled at `rate` a second. No rate: no limit. `own`:
+    the recipe's limit, below which an endpoint's own holds."""
 
     rate: float | None = None
     most: float = 0.0
     level: float = 0.0
     at: float = 0.0
+    own: float = float("inf")
 
     def wait(self, amount: float, now: float) -> float:
         """Seconds until `amount` may be used. More than the bucket ever holds waits until it is full."""
@@ -54,9 +56,9 @@ class Bucket:
             return
         if reset_s > 0 and limit > remaining:
             self.rate = (limit - remaining) / reset_s
-        self.rate = self.rate or limit / 60
+        self.rate = min(self.rate or limit / 60, self.own / 60)
         self.wait(0, now)
-        self.most, self.at = limit, now
+        self.most, self.at = min(limit, self.own), now
         self.level = remaining if not self.level else min(self.level, remaining)
 
 
@@ -76,7 +78,7 @@ class Pace:
     def _bucket(per_minute: float | None) -> Bucket:
         if per_minute is None:
             return Bucket()
-        return Bucket(per_minute / 60, per_minute, max(1.0, per_minute / 60), time.monotonic())
+        return Bucket(per_minute / 60, per_minute, max(1.0, per_minute / 60), time.monotonic(), per_minute)
 
     async def enter(self, tokens: float) -> float:
         """Wait for a place and for the rates; returns the time of starting. First come, first served."""
@@ -116,7 +118,7 @@ class Pace:
             return
         for what, bucket in (("requests", self.asks), ("tokens", self.tokens)):
             limit, left, reset = (headers.get(f"x-ratelimit-{k}-{what}", "") for k in ("limit", "remaining", "reset"))
-            if limit.isdigit() and left.isdigit():
+            if limit.isdecimal() and left.isdecimal():
                 bucket.told(float(limit), float(left), span(reset) or 0.0, time.monotonic())
 
 
