@@ -162,26 +162,38 @@ class Desk:
     def _write_batched(self, pack: TaskPack, model: Model, todo: list[Todo], keep: Keep) -> None:
         """Keep what batches have answered so far, and send one with what no batch was asked yet."""
         try:
-            batches, due, dear = self._batches_of(model), [], 0.0
-            for one in todo:
-                missing = self._replay(batches, converse(pack, model, one.subject.clip, told(model, one)), one, keep)
-                if missing is None:
-                    continue
-                self.left.add(one.draft.id)
-                if not self.answers.batched(missing.key):
-                    most = cost(model, estimate(model, dumps(missing.body)), model.max_tokens, batch=True) or 0.0
-                    if self.budget.room() < dear + most:
-                        self.stopped.add(OVER_BUDGET)
-                    else:
-                        due.append(missing)
-                        dear += most
-            unique = list({q.key: q for q in due}.values())
-            if unique:
-                batches.submit(unique, dear)
-                self.budget.owed += dear
+            batches = self._batches_of(model)
         except Left as e:
             self.left |= {one.draft.id for one in todo}
             self.stopped.add(str(e))
+            return
+        due: dict[str, Question] = {}
+        dear = 0.0
+        for one in todo:
+            missing = self._replay(batches, converse(pack, model, one.subject.clip, told(model, one)), one, keep)
+            if missing is None:
+                continue
+            if missing.key not in due and not self.answers.batched(missing.key):
+                raw = dumps(missing.body)
+                try:
+                    fill(raw, self._pictures)
+                except MediaError as e:
+                    keep(refused(one, e.reason, e.detail))
+                    continue
+                most = cost(model, estimate(model, raw), model.max_tokens, batch=True) or 0.0
+                if self.budget.room() < dear + most:
+                    self.stopped.add(OVER_BUDGET)
+                else:
+                    due[missing.key] = missing
+                    dear += most
+            self.left.add(one.draft.id)
+        if due:
+            try:
+                batches.submit(list(due.values()), dear)
+            except Left as e:
+                self.stopped.add(str(e))
+            finally:
+                self.budget.owed = self.answers.owed()
 
     def _batches_of(self, model: Model) -> Batches:
         if model.name not in self._batches:
@@ -203,9 +215,6 @@ class Desk:
                 question = dialogue.send(known)
         except StopIteration as end:
             keep(answered(one, end.value))
-            return None
-        if question.key in batches.denied:
-            keep(refused(one, "denied", batches.denied[question.key]))
             return None
         return question
 

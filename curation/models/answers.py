@@ -98,8 +98,8 @@ class Answers:
         rows, names = found.fetchall(), [column[0] for column in found.description]
         return dict(zip(names, rows[0], strict=True)) if len(rows) == 1 else None
 
-    def put(self, q: Question, a: Answer, batch: str = "") -> None:
-        """Keep an answer. The first one counts, should two arrive."""
+    def put(self, q: Question, a: Answer, batch: str = "", payer: str = "") -> None:
+        """Keep an answer. The first one counts, should two arrive. `payer`: whose batch it is, if not ours."""
         body = json.dumps(q.body, ensure_ascii=False)
         row: tuple[Any, ...] = (
             q.key,
@@ -107,7 +107,7 @@ class Answers:
             q.body["model"],
             q.task,
             q.prompt_id,
-            self.payer,
+            payer or self.payer,
             q.turn,
             batch,
             body,
@@ -170,11 +170,15 @@ class Answers:
         self.db.executemany("insert or replace into batched values (?, ?, ?)", rows)
         self.db.execute("commit")
 
-    def open_batches(self, endpoint: str) -> list[str]:
+    def open_batches(self, endpoint: str, model: str) -> list[tuple[str, str]]:
+        """Names and payers of the batches that ask `model`, and have not ended."""
         found = self.db.execute(
-            "select id from batches where endpoint = ? and ended_at is null order by sent_at, id", (endpoint,)
+            "select id, payer from batches where endpoint = ? and ended_at is null and (select "
+            "json_extract(question, '$.body.model') from batched where batch = batches.id limit 1) = ? "
+            "order by sent_at, id",
+            (endpoint, model),
         )
-        return [row[0] for row in found]
+        return found.fetchall()
 
     def owed(self) -> float:
         """USD that the payer's open batches may cost at most."""

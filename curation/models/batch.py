@@ -14,13 +14,14 @@ from collections.abc import Iterator
 from typing import IO
 
 import openai
+from openai.types import Batch
 
 from curation.models.answers import Answer, Answers, Question
 from curation.models.ask import cost, dumps
 from curation.models.endpoint import Model
 from curation.models.frames import Pictures, fill
 from curation.models.outcome import Denied, Halt, Left, Turned
-from curation.models.reply import envelope, tokens
+from curation.models.reply import denial, envelope, tokens
 from curation.models.wire import failure
 from curation.store import now
 from curation.types import Json
@@ -36,7 +37,6 @@ class Batches:
         self.model, self.answers, self.pictures = model, answers, pictures
         self.waiting: list[str] = []
         self.taken: set[str] = set()  # keys that this run collected
-        self.denied: dict[str, str] = {}  # by request key: what will not be answered, whenever it is asked
         http = openai.DefaultHttpxClient(follow_redirects=False, trust_env=model.third_party)
         self.api = openai.OpenAI(api_key=model.key(), base_url=model.base_url, http_client=http)
 
@@ -47,16 +47,21 @@ class Batches:
         """Store what ended batches answered; questions of theirs without an answer are free to be asked again."""
         try:
             self._adopt()
-            for name in self.answers.open_batches(self.model.base_url):
-                self._collect(name)
+            for name, payer in self.answers.open_batches(self.model.base_url, self.model.model):
+                if name.startswith(PENDING):
+                    self.waiting.append(f"{payer} was sending one; if it was stopped, run its recipe again")
+                else:
+                    self._collect(name, payer)
         except openai.APIStatusError as e:
             raise _meant(failure(e.status_code, e.response.headers, e.response.text, self.model)) from None
         except openai.APIConnectionError as e:
             raise Left(f"{self.model.base_url}: {e.__cause__ or e}") from None
 
     def _adopt(self) -> None:
-        """Batches that were written down and perhaps sent: find them by our name, or forget them."""
-        open_ = [b for b in self.answers.open_batches(self.model.base_url) if b.startswith(PENDING)]
+        """Batches that we wrote down and perhaps sent: find them by our name, or forget them. Those of others may be on
+        their way."""
+        known, payer = self.answers.open_batches(self.model.base_url, self.model.model), self.answers.payer
+        open_ = [b for b, who in known if b.startswith(PENDING) and who == payer]
         sent = {(b.metadata or {}).get("autodrive"): b.id for b in self.api.batches.list(limit=100)} if open_ else {}
         for name in open_:
             if name in sent:
@@ -64,8 +69,17 @@ class Batches:
             else:
                 self.answers.end_batch(name, now())
 
-    def _collect(self, name: str) -> None:
-        batch = self.api.batches.retrieve(name)
+    def _collect(self, name: str, payer: str) -> None:
+        try:
+            self._take_all(self.api.batches.retrieve(name), name, payer)
+        except openai.NotFoundError:  # or its files: they are kept for a while only
+            self.api.batches.list(limit=1)  # raises where it is the endpoint that is not found
+            if payer == self.answers.payer:
+                self.answers.end_batch(name, now())
+            else:
+                self.waiting.append(f"{name} is of {payer}, by another account")
+
+    def _take_all(self, batch: Batch, name: str, payer: str) -> None:
         counts = batch.request_counts
         if batch.status in ("validating", "in_progress", "finalizing", "cancelling"):
             done = f", {counts.completed + counts.failed} of {counts.total} done" if counts and counts.total else ""
@@ -82,7 +96,7 @@ class Batches:
             for row in self._lines(file) if file else ():
                 question = questions.get(str(row.get("custom_id")))
                 if question is not None:
-                    self._take(question, row.get("response") or {}, name)
+                    self._take(question, row.get("response") or {}, name, payer)
         self.answers.end_batch(name, now())
 
     def _lines(self, file: str) -> Iterator[Json]:
@@ -91,28 +105,29 @@ class Batches:
                 if line.strip():
                     yield json.loads(line)
 
-    def _take(self, question: Question, response: Json, name: str) -> None:
+    def _take(self, question: Question, response: Json, name: str, payer: str) -> None:
         status, body = response.get("status_code"), response.get("body")
-        raw = json.dumps(body, ensure_ascii=False).encode()
+        raw = json.dumps(body).encode()
         found = envelope(raw)
         if status == 200 and found is not None:
             asked, said, cached = tokens(found)
             usd = cost(self.model, asked, said, cached, batch=True)
             answer = Answer(question.key, raw, asked, said, usd, answered_at=now())
-            self.answers.put(question, answer, batch=name)
-            self.taken.add(question.key)
-        elif status:
-            why = failure(int(status), {}, raw.decode(), self.model)
-            if isinstance(why, Denied):
-                self.denied[question.key] = str(why)
+        elif status and isinstance(why := failure(int(status), {}, raw.decode(), self.model), Denied):
+            answer = Answer(question.key, denial(str(why)), cost_usd=0.0, answered_at=now())
+        else:
+            return
+        self.answers.put(question, answer, name, payer)
+        self.taken.add(question.key)
 
     def submit(self, questions: list[Question], dear_usd: float) -> None:
         """Send questions as one batch or several. Raises Left or Halt."""
+        each = dear_usd / len(questions)
         while questions:
             with tempfile.TemporaryFile() as out:
                 taken = self._write(questions, out)
                 out.seek(0)
-                self._send(questions[:taken], out, dear_usd * taken / len(questions))
+                self._send(questions[:taken], out, each * taken)
             questions = questions[taken:]
 
     def _write(self, questions: list[Question], out: IO[bytes]) -> int:
@@ -128,14 +143,15 @@ class Batches:
         try:
             sent = self.api.files.create(file=("batch.jsonl", file), purpose="batch")
             self.answers.add_batch(name, self.model.base_url, questions, dear_usd, now())
-            batch = self.api.batches.create(
+            batch = self.api.with_options(max_retries=0).batches.create(
                 input_file_id=sent.id,
                 endpoint="/v1/chat/completions",
                 completion_window="24h",
                 metadata={"autodrive": name},
             )
         except openai.APIStatusError as e:
-            self.answers.end_batch(name, now())
+            if e.status_code < 500:  # else it may have been made all the same
+                self.answers.end_batch(name, now())
             raise _meant(failure(e.status_code, e.response.headers, e.response.text, self.model)) from None
         except openai.APIConnectionError as e:  # it may have been made all the same: the next run looks for it
             raise Left(f"{self.model.base_url}: {e.__cause__ or e}") from None

@@ -14,8 +14,8 @@ THINK = re.compile(r"\A\s*(?:<think>)?(.*?)</think>\s*", re.S)  # some chat temp
 
 
 class Reply(NamedTuple):
-    """kind: ok, truncated (at the most tokens), refused, filtered (by the endpoint), empty, too_large. `text` is what
-    was said all the same; `reasoning` the thinking that came apart from the answer, or in <think> before it."""
+    """kind: ok, truncated (at the most tokens), refused, filtered (by the endpoint), denied, empty, too_large. `text`
+    is what was said all the same; `reasoning` the thinking that came apart from the answer, or in <think> before it."""
 
     kind: str
     text: str = ""
@@ -34,6 +34,11 @@ def envelope(raw: bytes) -> Json | None:
     return found if isinstance(first, dict) and isinstance(first.get("message"), dict) else None
 
 
+def denial(why: str) -> bytes:
+    """What is stored for a question that the endpoint will not answer, whenever it is asked."""
+    return json.dumps({"denied": why}).encode()
+
+
 def tokens(found: Json) -> tuple[int, int, int]:
     """Tokens in, out, and how many of those in were cached, as the server counted them; 0 where it says nothing."""
     usage = _object(found.get("usage"))
@@ -49,6 +54,8 @@ def read(raw: bytes) -> Reply:
         return Reply("too_large", detail=f"the reply has {CAP >> 20} MB or more")
     found = envelope(raw)
     if found is None:
+        if raw.startswith(b'{"denied": '):
+            return Reply("denied", detail=json.loads(raw)["denied"])
         return Reply("empty", detail="the stored reply is no chat completion")
     choice = found["choices"][0]
     message = choice["message"]
