@@ -1,8 +1,7 @@
 """What a text says: which classes, of whom, of what conditions; for the rules of `curation.checks`.
 
-One pass of one regular expression finds the marks: the ontology's cues and values, and English words that turn them
-(no, almost, would, avoids, if). What a mark means is decided within its clause. Nothing here is a parser: in doubt a
-mark says "maybe", which no rule takes for an assertion.
+One pass over the words finds the marks (see `curation.lexicon`). What a mark means is decided in its clause. Nothing
+here is a parser: in doubt a mark says "maybe", which no rule takes for an assertion.
 """
 
 from __future__ import annotations
@@ -10,24 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property, lru_cache
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 from curation.check_times import Told
-from curation.tasks import TaskPack, canonical, words
+from curation.lexicon import TOKEN, Lexicon, lexicon, named
+from curation.tasks import TaskPack, canonical
 from curation.types import Clip, Json
 
-TURNS = {
-    "neg": r"no|not|\w+n['’]t|cannot|never|without|neither|nor|none|nobody|nothing|no one|lacks?|lack of|absence of|"
-    r"free of|impossible|rather than|instead of|fail(?:s|ed|ing)?(?: to)?|unable to|too late to|far from",
-    "hyp": r"would|could|might|may|should|will|possib\w*|potential\w*|likel\w*|unlikely|inevitabl\w*|unavoidabl\w*|"
-    r"about to|going to|before|until|suppos\w*|fear\w*|expect\w*|earlier|previous|prior|"
-    r"old|tr(?:y|ies|ying) to|bound to|suggest\w*|indicat\w*|impending|guarante\w*|probab\w*|predict\w*|chance|"
-    r"to cause|to create|(?:sufficient|enough|time|room|order) to|seconds? (?:to|from)",
-    "if": r"if|unless|whether|had (?:nobody|anyone|they|everybody)|in case|as though",
-    "stop": r"[.!?](?=\s|$)|[;\n]|,|:|—|–|but|and|yet|while|then|so",
-}
 EARLY = re.compile(
     r"\b(so far|yet|at first|initial\w*|until|up to (here|now|this)|still|begin\w*|starts?|before|early on|first)\b"
 )
@@ -75,77 +65,33 @@ class Reading(NamedTuple):
     values: tuple[tuple[Mark, bool], ...]
 
 
-@dataclass(frozen=True, eq=False)
-class Lexicon:
-    """The words of a pack's ontology as one expression. `together`: by name, by the value that holds,
-    the others that may be said of the same clip."""
-
-    pattern: re.Pattern[str]
-    values: dict[str, tuple[tuple[str, frozenset[str]], ...]]
-    weak: dict[str, tuple[frozenset[str], frozenset[str]]]  # the words before and after which they count
-    together: dict[str, Json]
-
-
-@cache
-def lexicon(pack: TaskPack) -> Lexicon:
-    """The lexicon of a pack's ontology; an ontology without `cues` and `x-together` gives one that finds little."""
-    values: dict[str, dict[str, set[str]]] = {}
-    weak: dict[str, tuple[frozenset[str], frozenset[str]]] = {}
-    together = {}
-    held = {name: node for name, node in pack.ontology.items() if "x-together" in node}
-    for name, node in held.items():
-        finer = [o["enum"] for n, o in held.items() if n != name and len(o["enum"]) < len(node["enum"])]
-        others = {v for values_ in finer for v in values_}
-        said = {w: {v} for w, v in words(pack)[name].items()} | {w: set(v) for w, v in node.get("x-means", {}).items()}
-        for word, meant in said.items():
-            if not meant & others:
-                values.setdefault(word, {}).setdefault(name, set()).update(meant)
-        frame = frozenset(node.get("x-frame", ()))
-        weak |= {w: (frame | set(node.get("x-lead", ())), frame) for w in node.get("x-weak", ())}
-        together[name] = node["x-together"]
-    cues = pack.ontology.get("cues", {}).get("x-cues", {})
-    parts = [(k, "|".join(v)) for k, v in cues.items()]
-    parts += [(k, TURNS[k]) for k in ("neg", "hyp", "if")]
-    if values:
-        spelled = sorted(values, key=lambda w: (-len(w), w))
-        tail = r"(?:s|es|y|ed|ing|fall|drops?|flakes?|storms?|['’]s)?"
-        parts.append(("value", "(?:" + "|".join(re.escape(w).replace(r"\ ", "[ -]") for w in spelled) + ")" + tail))
-    whole = "|".join(f"(?P<{k}>{p})(?!\\w)" for k, p in parts)  # the first letter is looked at once, not once a kind
-    stops = "|".join(f"(?<!\\w){w}(?!\\w)" if w.isalpha() else w for w in TURNS["stop"].split("|"))
-    pattern = re.compile(f"(?<!\\w)(?=\\w)(?:{whole})|(?P<stop>{stops})")
-    frozen = {w: tuple((n, frozenset(v)) for n, v in by.items()) for w, by in values.items()}
-    return Lexicon(pattern, frozen, weak, together)
-
-
-def _named(lex: Lexicon, word: str) -> tuple[str, tuple[tuple[str, frozenset[str]], ...]]:
-    word = word.replace("-", " ")
-    for known in (word, *(word[:-n] for n in range(1, 7))):
-        if known in lex.values:
-            return known, lex.values[known]
-    return word, ()
-
-
 def marks(lex: Lexicon, text: str) -> tuple[Mark, ...]:
-    """The marks of a text in order, stops included."""
-    low, found, sentence, clause = text.lower(), [], 0, 0
+    """The marks of a text in order."""
+    low, found, sentence, clause, end = text.lower(), [], 0, 0, 0
     low = low if len(low) == len(text) else text  # places must be those of the text
-    for m in lex.pattern.finditer(low):
-        kind, word = str(m.lastgroup), m.group()
-        names: tuple[tuple[str, frozenset[str]], ...] = ()
-        if kind == "stop":
+    for token in TOKEN.finditer(low):
+        at = token.start()
+        pattern = lex.by_letter.get(low[at])
+        m = pattern.match(low, at) if pattern and at >= end else None
+        kind, word = (str(m.lastgroup), m.group()) if m else ("", token.group())
+        if kind == "stop" or word[0] in ".!?;\n,:—–":
             clause += 1
             sentence += word in ".!?;\n"
-            continue
-        if kind == "value":
-            known, names = _named(lex, word)
-            if known in lex.weak:
-                before, after = lex.weak[known]
-                words_ = re.findall(r"\w+", low[max(0, m.start() - 40) : m.start()])[-2:]
-                words_ = [] if words_[-1:] in (["a"], ["an"], ["the"]) else words_  # of a thing: "is a dark car"
-                if before.isdisjoint(words_) and after.isdisjoint(re.findall(r"\w+", low[m.end() : m.end() + 40])[:2]):
-                    continue
-        found.append(Mark(kind, word, m.start(), m.end(), sentence, clause, names))
+        elif m and kind == "value":
+            known, names = named(lex, word)
+            if known not in lex.weak or _framed(low, m, *lex.weak[known]):
+                found.append(Mark(kind, word, at, m.end(), sentence, clause, names))
+        elif m:
+            found.append(Mark(kind, word, at, m.end(), sentence, clause))
+        end = m.end() if m else end
     return tuple(found)
+
+
+def _framed(low: str, m: re.Match[str], before: frozenset[str], after: frozenset[str]) -> bool:
+    """Do words beside `m` make it say what it may say?"""
+    left = re.findall(r"\w+", low[max(0, m.start() - 40) : m.start()])[-2:]
+    left = [] if left[-1:] in (["a"], ["an"], ["the"]) else left  # of a thing: "is a dark car"
+    return not (before.isdisjoint(left) and after.isdisjoint(re.findall(r"\w+", low[m.end() : m.end() + 40])[:2]))
 
 
 def gap(text: str, a: Mark, b: Mark) -> int:

@@ -22,6 +22,7 @@ from curation import draft, tasks
 from curation.check_text import Context, Finding, walk
 from curation.checks import RULES, check_record
 from curation.deal import deal
+from curation.lexicon import LETTERS, heads
 from curation.types import Clip, Json
 
 TASKS = ["caption", "description", "vqa", "cot"]
@@ -674,3 +675,13 @@ def test_enough_kinds_are_planted() -> None:
         "vqa",
         "cot",
     }
+
+
+def test_a_mark_is_looked_for_by_each_letter_it_may_begin_with() -> None:
+    for expression, letters in {
+        "(?:with)?in (?:\\w+ ){0,3}of": "wi", "(?<!eye )(?<!-to-)contact(?:s|ed)?": "c", "r[au]n over": "r",
+        "(?:(?<=no )|(?<=any ))events?(?! (?:is|are) told)": "e", "(?:un|not )involved": "un", "t-?bones": "t",
+        "(?:r[au]n(?:s|ning)?|go(?:es)?) into(?! (?:\\w+ )?(?:lane|road)(?!\\w))": "rg",
+    }.items():  # fmt: skip
+        assert set(heads(expression)) == set(letters), expression
+    assert heads("\\w+n't") == heads("[ab]c") == heads("(?P<x>a)") == LETTERS
