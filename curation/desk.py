@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine, Generator
+import sqlite3
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -65,8 +66,11 @@ class Desk:
     def __enter__(self) -> Desk:
         return self
 
-    def __exit__(self, *exc: object) -> None:
-        self._stack.close()
+    def __exit__(self, kind: object, e: BaseException | None, tb: object) -> None:
+        with storing(self.ws):
+            self._stack.close()
+            if isinstance(e, sqlite3.Error):
+                raise e
 
     @cached_property
     def answers(self) -> Answers:
@@ -269,9 +273,20 @@ def bill_lines(rows: list[Json]) -> list[str]:
     return lines
 
 
+@contextmanager
+def storing(ws: Workspace) -> Iterator[None]:
+    """Faults of the store's file, in a line. Raises DataError."""
+    try:
+        yield
+    except sqlite3.Error as e:
+        fix = "free some room, or move the file aside if it is broken, and run the same command again"
+        raise DataError(f"{answers_path(ws)}: {e}; {fix}") from e
+
+
 def open_answers(ws: Workspace) -> Answers:
-    """The store of paid answers, beside the workspaces that share it."""
-    return Answers(answers_path(ws), str(ws.root))
+    """The store of paid answers, beside the workspaces that share it. Raises DataError."""
+    with storing(ws):
+        return Answers(answers_path(ws), str(ws.root))
 
 
 def answers_path(ws: Workspace) -> Path:

@@ -20,6 +20,7 @@ import pytest
 from curation import draft, tasks
 from curation.errors import DataError, UsageError
 from curation.forecast import forecast
+from curation.models.answers import Answers
 from curation.recipe import Recipe, load_recipe
 from curation.store import Workspace
 from curation.types import Clip, Draft, Json, Label, Refusal, Source
@@ -506,6 +507,61 @@ def test_findings_that_tell_the_event_do_not_reach_an_author_that_is_not_told_it
                "pointer": "/text", "message": "'hits' says a collision, but the event is normal"}  # fmt: skip
     ws.write_view("issues", [finding])
     assert draft.run(ws, recipe).counts == {"clips": 3, "known": 6} and len(openai_server.bodies) == 3
+
+
+def test_a_full_disk_is_told_in_a_line_and_the_next_run_goes_on(
+    tmp_path: Path, footage: Path, openai_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ws = workspace(tmp_path / "work" / "a", footage, n=30)
+    recipe = recipe_for(tmp_path, openai_server.url, BY_TASK)
+    opened = Answers.__init__
+
+    def small(self: Answers, *given: Any) -> None:
+        opened(self, *given)
+        self.db.execute("pragma max_page_count = 30")
+
+    monkeypatch.setattr(Answers, "__init__", small)
+    with pytest.raises(DataError, match="disk is full; free some room"):
+        draft.run(ws, recipe)
+    kept = len(stored(tmp_path))
+    monkeypatch.setattr(Answers, "__init__", opened)
+    asked = len(openai_server.bodies)
+    assert draft.run(ws, recipe).counts["written"] >= 30 - kept == len(openai_server.bodies) - asked > 0
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "llm.sqlite").write_bytes(b"garbage" * 100)
+    with pytest.raises(DataError, match="not a database"):
+        forecast(workspace(tmp_path / "b" / "a", footage), recipe)
+
+
+@pytest.mark.parametrize("fault", ["torn", "cannot be written"])
+def test_the_cache_of_frames_is_only_that(fault: str, tmp_path: Path, footage: Path, openai_server: Any) -> None:
+    ws = workspace(tmp_path / "work" / "a", footage, n=1)
+    recipe = recipe_for(tmp_path, openai_server.url, BY_TASK, model=FRAMES)
+    if fault == "torn":
+        draft.run(ws, recipe)
+        (kept,) = (p for p in (ws.root / "frames").rglob("*") if p.is_file())
+        kept.write_bytes(kept.read_bytes()[:-200])
+    else:
+        (ws.root / "frames").write_text("in the way")
+    recipe["draft"]["models"]["watch"]["sample"] = 1
+    draft.run(ws, recipe)
+    shown = [p["image_url"]["url"] for p in openai_server.bodies[-1]["messages"][0]["content"] if "image_url" in p]
+    assert len(shown) == 4 and all(url.endswith(("/9k=", "/Z", "/2Q==")) for url in shown)
+
+
+def test_a_claim_holds_as_long_as_its_owner_lives(tmp_path: Path) -> None:
+    one, two = (Answers(tmp_path / "llm.sqlite", name) for name in "ab")
+    assert one.claim("k") and not one.claim("k") and not two.claim("k")
+    one.release("k")
+    assert two.claim("k") and not one.claim("k")
+    os.close(two._lock)  # as a kill leaves it
+    assert one.claim("k") and not one.claim("k")
+    three = Answers(tmp_path / "llm.sqlite", "c")
+    assert not three.claim("k")
+    one.close()
+    assert three.claim("k")
+    three.close()
+    two.db.close()
 
 
 # -- before ----------------------------------------------------------------------------------------------------------

@@ -63,7 +63,18 @@ def test_only_this_machine_is_no_third_party(url: str, third: bool) -> None:
     assert load_model("m", {"endpoint": "local", "model": "some", "base_url": url}).third_party == third
 
 
-@pytest.mark.parametrize("url", ["ftp://host/v1", "host/v1", "http://me:secret@host/v1", "http:///v1"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://host/v1",
+        "host/v1",
+        "http://me:secret@host/v1",
+        "http:///v1",
+        "http://h:x/v1",
+        "http://[::1",
+        "http://h?k=secret",
+    ],
+)
 def test_an_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(UsageError, match="base_url") as e:
         load_model("m", {"endpoint": "local", "model": "some", "base_url": url})

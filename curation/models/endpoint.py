@@ -106,10 +106,19 @@ def load_model(name: str, given: Json) -> Model:
         event=tell.get("event", True),
         metadata=tuple(allowed) if isinstance(allowed, list) else allowed,
     )
-    parts = urlsplit(model.base_url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
-        raise UsageError(f"draft.models.{name}.base_url: give http(s)://host/v1, without a name or password in it")
+    if not _address(model.base_url):
+        raise UsageError(f"draft.models.{name}.base_url: give http(s)://host/v1, without a name, password or key in it")
     return model
+
+
+def _address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname if parts.port != 0 else None
+    except ValueError:  # no port, or no IPv6 address
+        return False
+    beside = parts.username or parts.password or parts.query or parts.fragment
+    return parts.scheme in ("http", "https") and bool(host) and not beside
 
 
 STRUCTURED: dict[str, Callable[[str, Json], Json]] = {

@@ -13,6 +13,7 @@ import os
 import re
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,10 +81,10 @@ def pictures(root: Path, clip: Path, blob: str, times: Moments, height: int, qua
     """The frames of `clip` at `times` as JPEGs in base64, kept below `root`. Raises MediaError."""
     kept = cache_path(root, blob, times, height, quality)
     try:
-        lines = kept.read_bytes().split(b"\n")
-        if len(lines) == len(times):
+        *lines, rest = kept.read_bytes().split(b"\n")
+        if len(lines) == len(times) and not rest:  # else torn
             return lines
-    except FileNotFoundError:
+    except OSError:
         pass
     from PIL import Image
 
@@ -94,8 +95,9 @@ def pictures(root: Path, clip: Path, blob: str, times: Moments, height: int, qua
         out = io.BytesIO()
         Image.fromarray(picture).save(out, "JPEG", quality=quality)
         lines.append(base64.b64encode(out.getvalue()))
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    beside = kept.with_suffix(f"{kept.suffix}.{os.getpid()}.{threading.get_ident()}.part")
-    beside.write_bytes(b"\n".join(lines))
-    os.replace(beside, kept)
+    with suppress(OSError):  # a cache that cannot be written is none
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        beside = kept.with_suffix(f"{kept.suffix}.{os.getpid()}.{threading.get_ident()}.part")
+        beside.write_bytes(b"".join(line + b"\n" for line in lines))
+        os.replace(beside, kept)
     return lines
