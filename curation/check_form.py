@@ -39,7 +39,8 @@ PLATE = r"""\b(?:plates?|registration|tag|licen[cs]e)\b(?:\W+\w+){0,4}?\W+(?=[A-
 |\b[A-Z]{1,2}-[A-Z]{1,2}[- ]\d{1,4}\b"""
 PERSON = r"""\b(?:Mr|Mrs|Ms|Miss|Dr|Officer|Sgt|Professor)\.? [A-Z][a-z]+
 |\b(?:named|called|name is|name was|identified as|known as) [A-Z][a-z]+"""
-NAME = r"[A-Z](?<=[a-z,] [A-Z])[a-z]{2,}(?: [A-Z][a-z]+)*|^[A-Z][a-z]+ [A-Z][a-z]+\b(?!:)"
+NAME = re.compile(r"[A-Z](?<=[a-z,] [A-Z])[a-z]{2,}(?: [A-Z][a-z]+)*")
+NAMES_FIRST = re.compile(r"[A-Z][a-z]+ [A-Z][a-z]+\b(?!:)")
 DAYS = """Monday Tuesday Wednesday Thursday Friday Saturday Sunday January February March April May June July August
     September October November December Jersey English Ego Vehicle"""
 PLAIN = set(DAYS.split())
@@ -107,7 +108,7 @@ def faults(pack: TaskPack, text: str) -> tuple[tuple[str, str, str, str], ...]:
         m = None if needs.isdisjoint(tokens) else expression.search(text)
         if m:
             found.append((rule, severity, f"'{m.group().strip()[:50]}': {why}", ""))
-    m = re.search(NAME, text)
+    m = NAMES_FIRST.match(text) or NAME.search(text)
     if m and not set(m.group().split()) & PLAIN and not _domain(pack).issuperset(m.group().casefold().split()):
         found.append(("name", "warning", f"'{m.group()[:50]}': reads like the name of a person, make or place", ""))
     echo = _asked(pack).intersection(zip(*(said[i:] for i in range(8)), strict=False))

@@ -75,8 +75,9 @@ def heads(expression: str) -> str:
     expression = LOOK.sub("", expression) if expression.startswith("(?") else expression
     if expression.startswith("(?:"):
         inner, rest = _group(expression)
-        found = "".join(heads(part) for part in _split(inner))
-        return found + heads(rest[1:]) if rest[:1] in ("?", "*") else found
+        parts = _split(inner)
+        found = "".join(heads(part) for part in parts if part)
+        return found + heads(rest.lstrip("?*")) if "" in parts or rest[:1] in ("?", "*") else found
     if not expression[:1].isalpha():
         return LETTERS
     return expression[0] + (heads(expression[2:]) if expression[1:2] in ("?", "*") else "")
