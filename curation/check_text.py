@@ -156,8 +156,8 @@ def _avoided(text: str, left: list[Mark], x: Mark) -> str:
 def read(lex: Lexicon, text: str) -> Reading:
     """What `text` says: what its sentences say, which come again more often than it does. One that asks says nothing,
     unless it is the last, as a question is."""
-    ends = [m.end() for m in PARTS.finditer(text)]
-    if not ends or ends[0] == len(text):
+    ends = [m.end() for m in PARTS.finditer(text.rstrip())]
+    if not ends:
         return _read(lex, text)
     out: dict[str, list[Any]] = {k: [] for k in Reading._fields}
     for n, (at, end) in enumerate(pairwise([0, *ends, len(text)])):
