@@ -22,6 +22,7 @@ RANDOM = ("overlap", "blind")
 EVERYBODY = 100  # raters of a gold item
 FEW = 10  # below so many, a rater's figure is not shown
 Place = tuple[str, str, str, str]  # clip, task, draft, item
+Tally = dict[str, dict[str, dict[str, list[float]]]]
 
 
 def standing(reviews: Iterable[Review]) -> list[Review]:
@@ -123,58 +124,54 @@ def annotators(ws: Workspace) -> list[Json]:
     clips of the text round where all was kept as offered in less time than the clip lasts. The intervals are
     Wilson's, on as many trials as there are groups of clips (drives), so a drive counts once.
     """
-    reviews = standing(ws.read(Review))
+    reviews, shares = standing(ws.read(Review)), share_of(ws)
     groups = {row["clip_id"]: row["group"] for row in ws.read_view("groups")}
-    length = {c.id: c.duration_s for c in ws.read(Clip)}
-    shares = share_of(ws)
     chance = [r for r in reviews if shares.get((r.clip_id, r.round)) in RANDOM]
+    tally = _tally(chance, {c.id: c.duration_s for c in ws.read(Clip)})
     scores = gold_scores(reviews, gold_key(ws, reviews))
     newest = {family(r.round): r.guideline for r in sorted(reviews, key=lambda r: (r.reviewed_at, r.id))}
-    said: dict[Place, dict[str, str]] = defaultdict(dict)
-    for r in chance:
-        if (one := answer(r)) is not None:
-            said[place(r)][r.reviewer] = one
     rows = []
     for who in sorted({r.reviewer for r in reviews}):
-        own = [r for r in chance if r.reviewer == who]
-        alike: dict[str, list[float]] = defaultdict(list)
-        for (clip, *_), answers in said.items():
-            if who in answers and len(answers) > 1:
-                same = sum(a == answers[who] for a in answers.values()) - 1
-                alike[clip].append(same / (len(answers) - 1))
-        verdicts: dict[str, list[float]] = defaultdict(list)
-        sheets: dict[str, list[Review]] = defaultdict(list)
-        for r in own:
-            sheets[r.remote].append(r)
-            if r.draft_id and r.verdict in ("accept", "edit", "reject"):
-                verdicts[r.clip_id].append(r.verdict == "edit")
-        quick: dict[str, list[float]] = defaultdict(list)
-        for one_sheet in sheets.values():
-            first = one_sheet[0]
-            if first.round == "text" and first.seconds is not None:
-                kept = all(r.verdict == "accept" for r in one_sheet)
-                quick[first.clip_id].append(kept and first.seconds < length.get(first.clip_id, 0))
         gold: Counter[str] = Counter()
         for (reviewer, name, guideline), score in scores.items():
             if reviewer == who and newest.get(name, guideline) == guideline:
                 gold.update(score)
-        seconds = {
-            name: [s[0].seconds for s in sheets.values() if family(s[0].round) == name and s[0].seconds is not None]
-            for name in ("triage", "text")
-        }
+        seconds = {name: [t for own in tally[who][name].values() for t in own] for name in ("triage", "text")}
         rows.append({
             "rater": who,
             "simulated": any(r.origin == "simulated" for r in reviews if r.reviewer == who),
-            "clips": len({r.clip_id for r in own}),
+            "clips": len({r.clip_id for r in chance if r.reviewer == who}),
             "clips_of_all_shares": len({r.clip_id for r in reviews if r.reviewer == who}),
-            "agreement": _share(alike, groups),
             "gold": _share({str(i): [i < gold["right"]] for i in range(gold["n"])}, {}),
-            "edits": _share(verdicts, groups),
-            "quick": _share(quick, groups),
+            **{what: _share(tally[who][what], groups) for what in ("agreement", "edits", "quick")},
             "median_s": {k: round(statistics.median(v), 1) if v else None for k, v in seconds.items()},
             "timed": {k: len(v) for k, v in seconds.items()},
         })  # fmt: skip
     return rows
+
+
+def _tally(reviews: list[Review], length: Mapping[str, float]) -> Tally:
+    """By rater, figure and clip: agreement, edits, quick; under triage and text the seconds of each sheet."""
+    out: Tally = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
+    said: dict[Place, dict[str, str]] = defaultdict(dict)
+    sheets: dict[tuple[str, str, str, str], list[Review]] = defaultdict(list)
+    for r in reviews:
+        sheets[r.reviewer, r.clip_id, r.round, r.remote].append(r)
+        if (one := answer(r)) is not None:
+            said[place(r)][r.reviewer] = one
+        if r.draft_id and r.verdict in ("accept", "edit", "reject"):
+            out[r.reviewer]["edits"][r.clip_id].append(r.verdict == "edit")
+    for (clip, *_), answers in said.items():
+        for who, one in answers.items() if len(answers) > 1 else ():
+            same = sum(other == one for other in answers.values()) - 1
+            out[who]["agreement"][clip].append(same / (len(answers) - 1))
+    for (who, clip, name, _), own in sheets.items():
+        if (seconds := own[0].seconds) is not None:
+            out[who][family(name)][clip].append(seconds)
+            if name == "text":
+                kept = all(r.verdict == "accept" for r in own)
+                out[who]["quick"][clip].append(kept and seconds < length.get(clip, 0))
+    return out
 
 
 def _share(by_clip: Mapping[str, list[float]], groups: Mapping[str, str]) -> Json:

@@ -291,15 +291,9 @@ def ensure_project(client: Any, title: str, config: str, *, raters: int, about: 
     known = projects(client, title).get(title)
     if known is None:
         made = client.projects.create(
-            title=title,
-            label_config=config,
-            description=about,
-            maximum_annotations=raters,
-            sampling="Sequential sampling",
-            show_skip_button=False,
-            show_collab_predictions=True,
-            show_annotation_history=False,
-        )
+            title=title, label_config=config, description=about, maximum_annotations=raters, show_skip_button=False,
+            sampling="Sequential sampling", show_collab_predictions=True, show_annotation_history=False,
+        )  # fmt: skip
         known = int(made.id)
     elif client.projects.get(id=known).maximum_annotations != raters:
         client.projects.update(id=known, maximum_annotations=raters)
@@ -326,7 +320,7 @@ def sizes(client: Any, projects: Mapping[str, int]) -> dict[str, int]:
 
 def known_tasks(client: Any, project: int, key: str) -> list[Task]:
     """What is in a project already, duplicates included; `key` is where our key lies in a task's data."""
-    if not (client.projects.get(id=project).task_number or 0):
+    if not client.projects.get(id=project).task_number:
         return []
     shown = "id,data,total_annotations,overlap"
     tasks = client.tasks.list(project=project, page_size=BATCH, fields="task_only", include=shown)
@@ -350,14 +344,19 @@ def take_out(client: Any, project: int, tasks: list[int]) -> None:
         )  # fmt: skip
 
 
+def _request(client: Any, method: str, path: str, **more: Any) -> Any:
+    """A call past the SDK's models, which walk through every value of a body. Raises DataError when it is refused."""
+    answer = client._client_wrapper.httpx_client.request(path, method=method, **more)
+    if answer.status_code >= 400:
+        detail = " ".join(answer.text.split())[:300]
+        raise DataError(f"Label Studio refused {method} {path}: {answer.status_code} {detail}")
+    return answer
+
+
 def import_tasks(client: Any, project: int, tasks: list[Json]) -> list[int]:
     """Add tasks (at most BATCH); returns the server's ids in their order."""
-    answer = client._client_wrapper.httpx_client.request(  # the SDK's own call walks through every value
-        f"api/projects/{project}/import", method="POST", params={"return_task_ids": "true"},
-        content=json.dumps(tasks).encode(), headers={"Content-Type": "application/json"},
-    )  # fmt: skip
-    if answer.status_code >= 400:
-        raise DataError(f"Label Studio refused the tasks: {answer.status_code} {' '.join(answer.text.split())[:300]}")
+    body = {"content": json.dumps(tasks).encode(), "headers": {"Content-Type": "application/json"}}
+    answer = _request(client, "POST", f"api/projects/{project}/import?return_task_ids=true", **body)
     numbers = [int(n) for n in answer.json().get("task_ids") or []]
     if len(numbers) != len(tasks):
         raise DataError(f"Label Studio took {len(numbers)} of {len(tasks)} tasks; run the same command again")
@@ -366,15 +365,14 @@ def import_tasks(client: Any, project: int, tasks: list[Json]) -> list[int]:
 
 def export(client: Any, project: int) -> list[Json]:
     """All tasks of a project with their annotations, in Label Studio's plain JSON export format."""
-    pieces = client.projects.exports.download_sync(id=project, export_type="JSON", download_all_tasks=True)
-    rows: list[Json] = json.loads(b"".join(pieces))
-    return rows
+    path = f"api/projects/{project}/export?exportType=JSON&download_all_tasks=true"
+    return list(_request(client, "GET", path).json())
 
 
 # -- raters ----------------------------------------------------------------------------------------------------------
 def invite_url(client: Any, url: str) -> str:
     """The link by which a rater makes an account."""
-    answer = client._client_wrapper.httpx_client.request("api/invite", method="GET").json()
+    answer = _request(client, "GET", "api/invite").json()
     return url.rstrip("/") + str(answer["invite_url"])
 
 

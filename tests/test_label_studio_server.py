@@ -238,7 +238,7 @@ def test_two_hundred_drafted_clips_three_raters_all_shares(
     path.write_text(
         "name: many\nworkspace: work\nsources: [{kind: demo, triplets: 2, drives: 2}]\n"
         "tasks: [caption, description, vqa]\nevent: {basis: source}\n"
-        "review: {text: {raters: 3, shares: {overlap: 0.1, blind: 0.1, single: 0.8}}}\n"
+        "review: {text: {raters: 3, shares: {overlap: 0.05, blind: 0.05, single: 0.9}}}\n"
     )
     recipe = load_recipe(path)
     ws = Workspace(recipe.workspace)
@@ -267,15 +267,15 @@ def test_two_hundred_drafted_clips_three_raters_all_shares(
         assert {n: admin.projects.get(id=i).task_number for n, i in projects.items()} == sizes
         people = [stack.enter_context(newcomer(server, admin, f"r{n}")) for n in range(3)]
         odd = {a.clip_id for a in next(s for s in plan.shares if s.name == "overlap").planned[:3]}
-        given = crowd(people, projects, odd, most=60)
-        assert given == {"overlap": 3 * sizes["overlap"], "blind": 3 * sizes["blind"], "single": 60}
+        given = crowd(people, projects, odd, most=40)
+        assert given == {"overlap": 3 * sizes["overlap"], "blind": 3 * sizes["blind"], "single": 40}
         killed(monkeypatch, ws, "export", after=2, run=lambda: review.exchange(ws, recipe, "pull"), server=server)
     assert not list(ws.read(Review)), "a pull that was cut off leaves nothing half"
 
     with running(ws, monkeypatch) as server, ExitStack() as stack:
         admin = stack.enter_context(labelstudio.connect())
         report = review.exchange(ws, recipe, "pull")
-        assert (report.counts["text refused"], report.counts["text ratings missing"]) == (0, sizes["single"] - 60)
+        assert (report.counts["text refused"], report.counts["text ratings missing"]) == (0, sizes["single"] - 40)
         assert review.exchange(ws, recipe, "pull").counts["text reviews"] == 0
         reviews = list(ws.read(Review))
         sheets = Counter(r.round for r in {r.remote: r for r in reviews}.values())
@@ -303,8 +303,8 @@ def test_two_hundred_drafted_clips_three_raters_all_shares(
         review.exchange(ws, recipe, "pull")
         resolve.run(ws, recipe)
         bases = Counter(x.basis for x in ws.labels() if x.task == "caption")
-        assert bases == {"adjudicated": 3, "agreed": sizes["overlap"] - 3, "single": 60,
-                         "unreviewed": sizes["blind"] + sizes["single"] - 60}  # fmt: skip
+        assert bases == {"adjudicated": 3, "agreed": sizes["overlap"] - 3, "single": 40,
+                         "unreviewed": sizes["blind"] + sizes["single"] - 40}  # fmt: skip
 
         # What was adjudicated becomes gold: half to qualify on, half unmarked; every rater gets all of it once.
         assert review.make_gold(ws, recipe, (), "clear", "me", None) == 3
