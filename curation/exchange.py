@@ -49,7 +49,7 @@ def push(ws: Workspace, recipe: Recipe, plan: Round, client: Any, progress: Prog
             labelstudio.backup(labelstudio.instance_dir(ws.root))
         for share in plan.shares if client is None else ():
             _write_share(ws, recipe, plan, share)
-        for share in plan.shares if client is not None else ():
+        for share in _held(recipe, plan, client) if client is not None else ():
             for a in _push_share(ws, recipe, plan, share, client, progress):
                 out.add(a)
         if client is None:
@@ -78,6 +78,13 @@ def _write_share(ws: Workspace, recipe: Recipe, plan: Round, share: Share) -> No
     write_atomic(place / "tasks.json", as_json(tasks))
 
 
+def _held(recipe: Recipe, plan: Round, client: Any) -> list[Share]:
+    """The shares of the plan, and those that have projects but nothing planned any more."""
+    titles = labelstudio.projects(client, f"{recipe.name}.{plan.name}.") if plan.whole else {}
+    held = {title.rpartition(".")[0].removeprefix(f"{recipe.name}.") for title in titles}
+    return [*plan.shares, *(Share(name, "", 1) for name in sorted(held - {s.project for s in plan.shares}))]
+
+
 def _push_share(
     ws: Workspace, recipe: Recipe, plan: Round, share: Share, client: Any, progress: Progress | None
 ) -> Iterator[Assignment]:
@@ -98,10 +105,14 @@ def _push_share(
     local = recipe["review"]["raters"]["media_url"].startswith("/data/local-files/")
     media = labelstudio.instance_dir(ws.root) / "media" if local else None
     about = ABOUT.get(share.name, ABOUT[plan.name])
-    number = labelstudio.ensure_project(
-        client, title, share.config, raters=share.raters, about=about, media=media
-    )  # fmt: skip
-    there = _reconcile(client, number, {*found.values(), number}, {i: n for i, (_, n) in want.items()}, plan.whole)
+    number = 0
+    if want:
+        number = labelstudio.ensure_project(
+            client, title, share.config, raters=share.raters, about=about, media=media
+        )  # fmt: skip
+    ours = {a.id for a in ws.read(Assignment)} if plan.whole else set()
+    projects = {*found.values(), *([number] if want else [])}
+    there = _reconcile(client, number, projects, {i: n for i, (_, n) in want.items()}, ours)
     yield from (replace(want[i][0], remote=at, assigned_at=now()) for i, at in there.items())
     missing = [a for i, (a, _) in want.items() if i not in there]
     url = recipe["review"]["raters"]["media_url"]
@@ -129,17 +140,17 @@ def _unqualified(ws: Workspace, recipe: Recipe, share: Share) -> list[tuple[Assi
     return [(a, len(who[a.clip_id, a.round])) for a in share.planned]
 
 
-def _reconcile(client: Any, number: int, projects: set[int], want: dict[str, int], whole: bool) -> dict[str, str]:
+def _reconcile(client: Any, number: int, projects: set[int], want: dict[str, int], ours: set[str]) -> dict[str, str]:
     """Compare what the projects of a share hold with what is wanted; returns "project/task" of what may stay, by key.
 
-    `want`: raters by key. What is not wanted is left alone unless the plan is `whole`.
+    `want`: raters by key. What is not wanted is taken out if it is `ours`, else left alone: it may be somebody's.
     """
     found = [(n, task) for n in sorted(projects) for task in labelstudio.known_tasks(client, n, "assignment")]
     there: dict[str, str] = {}
     out: dict[int, list[int]] = defaultdict(list)
     for project, task in sorted(found, key=lambda f: (not f[1].annotations, f[0], f[1].id)):
         raters = want.get(task.key, 0)
-        if not raters and not whole:
+        if not raters and task.key not in ours:
             continue
         if not task.annotations and (not raters or project != number or task.key in there):
             out[project].append(task.id)

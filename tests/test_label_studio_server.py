@@ -442,7 +442,14 @@ def test_other_drafts_and_another_form_ask_nothing_twice(
         review.exchange(ws, recipe, "push")
         assert sorted(sizes()) == [2, 4], "nothing unjudged is left in the earlier form"
         assert offered(second, project) is None
-        assert len(list((labelstudio.instance_dir(ws.root) / "backups").iterdir())) == 4
+
+        (project,) = set(labelstudio.projects(admin, "contract.text.").values()) - {project}
+        strange = offered(second, project)["data"] | {"assignment": "somebody's"}
+        labelstudio.import_tasks(admin, project, [{"data": strange}])
+        recipe = stage(path.read_text().replace("single: 1", "overlap: 1"))
+        review.exchange(ws, recipe, "push")
+        assert sorted(sizes()) == [1, 2, 4], "the share that is gone holds no open task but the stranger's"
+        assert len(list((labelstudio.instance_dir(ws.root) / "backups").iterdir())) == 5
         assert review.exchange(ws, recipe, "pull").counts["text reviews"] > 0
         assert not [r for r in ws.read(Review) if r.verdict == "withdrawn"]
 
