@@ -58,18 +58,24 @@ def load_authors(recipe: Recipe, packs: dict[str, TaskPack]) -> dict[str, Model 
         if author != "template" and (pack.dealt or not pack.prompt):
             why = "its questions are dealt over all clips" if pack.dealt else "it has no prompt.md"
             raise UsageError(f"draft.author.{name}: a model cannot write '{name}': {why}; see schemas/README.md")
-        authors[name] = models.get(author)
-    unpriced = [m.name for m in authors.values() if m and m.price is None]
-    if unpriced and given["budget_usd"] is not None:
-        raise UsageError(
-            f"draft.models.{unpriced[0]}: a budget needs a price; say price: {{in: …, out: …}} (USD per million)"
-        )
+        model = models.get(author)
+        authors[name] = model if model is None or pack.spec["frames"] else replace(model, frames=None)
+    for model in filter(None, authors.values()):
+        check_price(model, recipe)
     return authors
+
+
+def check_price(model: Model, recipe: Recipe) -> None:
+    """Raises UsageError for a model without a price under a budget."""
+    if model.price is None and recipe["draft"]["budget_usd"] is not None:
+        raise UsageError(
+            f"draft.models.{model.name}: a budget needs a price; say price: {{in: …, out: …}} (USD per million)"
+        )
 
 
 def model_draft(pack: TaskPack, model: Model, subject: Subject, parents: list[Draft]) -> Draft:
     """The draft that is due from a model, without its value. Not told the event, it is not told what tells it, either:
-    texts by an author who knew it. `informed` says whether the label reached it in any way."""
+    texts by an author who knew it; so `informed` says whether the label reached it in any way."""
     shown = [p for p in parents if model.event or not p.informed]
     spec: Json = {
         "author": "model",
@@ -84,9 +90,8 @@ def model_draft(pack: TaskPack, model: Model, subject: Subject, parents: list[Dr
         "event": make_id("event", subject.event) if model.event else None,
         "metadata": make_id("metadata", metadata(model, subject)),
     }
-    informed = model.event or any(p.informed for p in shown)
     above = tuple(p.id for p in shown)
-    return Draft(subject.clip.id, pack.name, None, spec, model.model, above, model.sample, informed, pack.prompt_id,
+    return Draft(subject.clip.id, pack.name, None, spec, model.model, above, model.sample, model.event, pack.prompt_id,
                  pack.schema_id)  # fmt: skip
 
 
@@ -96,12 +101,15 @@ def metadata(model: Model, subject: Subject) -> Json:
         return {}
     source = subject.source
     names = {source.key, Path(source.uri).stem, Path(source.uri).name, source.drive, source.upload} if source else set()
+    exactly = {str(n).casefold().lstrip("0") for n in names if n}
     secret = {str(n).casefold() for n in names if n and len(str(n)) > 3}
     told = {}
     for name, value in sorted(subject.attributes.items()):
         plain = isinstance(value, (int, float, bool)) or (isinstance(value, str) and len(value) <= 80)
         named = isinstance(model.metadata, bool) or name in model.metadata
-        if plain and named and value != "" and not any(s in str(value).casefold() for s in secret):
+        said = str(value).casefold()
+        tells = said.lstrip("0").removesuffix(".0") in exactly or any(s in said for s in secret)
+        if plain and named and value != "" and not tells and name != "trigger_s":  # that is seconds of the source
             told[name] = value
     return told
 

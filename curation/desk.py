@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from curation.authors import Todo, answered, forbidden, refused, told
+from curation.authors import Todo, answered, check_price, forbidden, refused, told
 from curation.dialogue import Outcome, converse
 from curation.errors import DataError, UsageError
 from curation.media import MediaError
@@ -101,7 +101,7 @@ class Desk:
         if model.batch:
             self._write_batched(pack, model, allowed, keep)
             return
-        self._run(self._write(pack, self._asker(model), allowed, keep))
+        self._run(self._write(pack, model, self._asker(model), allowed, keep))
 
     def ask(self, model: Model, prompts: list[str], task: str) -> list[str | None]:
         """What `model` says to plain texts, in their order; None where there is no answer."""
@@ -143,13 +143,13 @@ class Desk:
             self._askers[model.name] = asker
         return self._askers[model.name]
 
-    async def _write(self, pack: TaskPack, asker: Asker, todo: list[Todo], keep: Keep) -> None:
+    async def _write(self, pack: TaskPack, model: Model, asker: Asker, todo: list[Todo], keep: Keep) -> None:
         coming = iter(todo)
 
         async def work() -> None:
             for one in coming:
                 try:
-                    dialogue = converse(pack, asker.model, one.subject.clip, told(asker.model, one))
+                    dialogue = converse(pack, model, one.subject.clip, told(model, one))
                     keep(answered(one, await talk(asker, dialogue)))
                 except Left as e:
                     self.left.add(one.draft.id)
@@ -160,7 +160,7 @@ class Desk:
                     keep(refused(one, e.reason, e.detail))
 
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(asker.model.in_flight, len(todo))):
+            for _ in range(min(model.in_flight, len(todo))):
                 group.create_task(work())
 
     def _write_batched(self, pack: TaskPack, model: Model, todo: list[Todo], keep: Keep) -> None:
@@ -297,8 +297,10 @@ def ask_plainly(ws: Workspace, recipe: Recipe, name: str, prompts: list[str]) ->
     """Put texts to the model `name` of the recipe, without frames. Raises DataError if answers are missing."""
     if name not in recipe["draft"]["models"]:
         raise UsageError(f"validate.probe_model: no '{name}' under draft.models")
+    model = load_model(name, recipe["draft"]["models"][name])
+    check_price(model, recipe)
     with Desk(ws, recipe) as desk:
-        said = desk.ask(load_model(name, recipe["draft"]["models"][name]), prompts, "probe")
+        said = desk.ask(model, prompts, "probe")
         if desk.stopped:
             raise DataError(f"the probe by {name}: {sorted(desk.stopped)[0]}; run the same command again to go on")
     return said

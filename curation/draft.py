@@ -263,6 +263,7 @@ class State:
     values: Json  # by draft id; grows
     chains: dict[str, Chain]
     faulty: dict[str, list[str]]  # what validate holds against drafts that are to be mended
+    waiting: set[str]  # tasks of which drafts were left
     counts: Counter[str]
     refusals: list[Refusal]
 
@@ -277,19 +278,19 @@ def draft_all(
     chains: dict[str, Chain] = {subject.clip.id: {} for subject in job.subjects}
     faulty = open_errors(ws) if recipe["validate"]["flagged"] == "redraft" else {}
     counts = Counter(clips=len(job.subjects[:limit]))
-    state = State(job, desk, add, written, values, chains, faulty, counts, [])
+    state = State(job, desk, add, written, values, chains, faulty, set(), counts, [])
     for pack in job.packs.values():
         _draft_task(state, pack, job.subjects[:limit], progress)
     counts.update(+Counter(refused=len(state.refusals), left=len(desk.left)))
     said = {"refused": [r.detail for r in state.refusals]}
-    return Report("draft", dict(counts), _unknown_words(job), said), state.refusals
+    return Report("draft", dict(counts), [*_unknown_words(job), *_why(state.refusals)], said), state.refusals
 
 
 def _draft_task(state: State, pack: TaskPack, subjects: list[Subject], progress: Progress | None) -> None:
     """Plan what is dealt, find what is due, and have its author write it."""
     job, model, done = state.job, state.job.authors[pack.name], 0
     plans = _plans(job, pack, state.written.values(), state.chains)
-    if pack.dealt and not (pack.asks_parents and state.desk.left):
+    if pack.dealt and not (pack.asks_parents and state.waiting.intersection(_parents(pack))):
         new = list(_new_plans(job, pack, plans, state.chains, state.values))
         state.counts["plans"] += sum(state.add(plan) for plan in new)
         state.values |= {plan.id: plan.value for plan in new}
@@ -323,6 +324,8 @@ def _draft_task(state: State, pack: TaskPack, subjects: list[Subject], progress:
     elif model is None:
         for one in ready:
             keep(_by_template(job, pack, one, plans))
+    if any(one.draft.id in state.desk.left for one in todo):
+        state.waiting.add(pack.name)
 
 
 def _due(state: State, pack: TaskPack, subject: Subject, draft: Draft) -> Todo | None:
@@ -368,6 +371,13 @@ def _by_template(job: Job, pack: TaskPack, one: Todo, plans: Plans) -> Draft | R
 def mended_drafts(drafts: Iterable[Draft]) -> dict[str, Draft]:
     """Drafts that were written in place of one with errors, by the id of that one."""
     return {d.spec["mends"]: d for d in drafts if "mends" in d.spec}
+
+
+def _why(refusals: list[Refusal]) -> list[str]:
+    """One note for each reason of refusal, with an example."""
+    counts = Counter(r.reason for r in refusals)
+    first = {r.reason: r.detail for r in reversed(refusals)}
+    return [f"refused, {reason}: {n}, such as {first[reason]}" for reason, n in counts.most_common()]
 
 
 def _unknown_words(job: Job) -> list[str]:
