@@ -77,11 +77,12 @@ def prepare(root: Path, url: str, n: int) -> None:
             sources.add(source)
             clips.add(clip)
             labels.append(Label(clip.id, "event", {**EVENT, "time_basis": "contact"}, "agreed"))
-            decoded = cache_path(ws.root, blob, *wanted(root, clip)[1:])
-            decoded.parent.mkdir(parents=True, exist_ok=True)
+            where = wanted(root, clip)
             if i == 0:
-                lines = pictures(ws.root, ws.blob(blob), *wanted(root, clip))
-            decoded.write_bytes(b"\n".join(lines))
+                lines = pictures(ws.root, ws.blob(blob), *where)
+                decoded = cache_path(ws.root, *where).read_bytes()
+            cache_path(ws.root, *where).parent.mkdir(parents=True, exist_ok=True)
+            cache_path(ws.root, *where).write_bytes(decoded)
     ws.write_view("labels", labels)
     print(f"{n} clips; the frames of a question have {sum(map(len, lines)) / 1000:.0f} kB in base64", flush=True)
 
