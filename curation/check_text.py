@@ -7,7 +7,7 @@ here is a parser: in doubt a mark says "maybe", which no rule takes for an asser
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import pairwise
@@ -222,13 +222,14 @@ def walk(schema: Json, value: Any) -> tuple[list[Said], list[tuple[str, Json]]]:
     nodes: list[tuple[str, Json]] = []
 
     def go(schema: Json, value: Any, at: str, key: str, owner: Json, span: tuple[float, float] | None) -> None:
-        if isinstance(value, str):
-            if FIXED.isdisjoint(schema):
-                said.append(Said(at, value, key, owner, span))
-        elif isinstance(value, list):
+        if isinstance(value, list):
             inner = schema.get("items", {})
+            free = FIXED.isdisjoint(inner)
             for i, child in enumerate(value):
-                go(inner, child, f"{at}/{i}", key, owner, span)
+                if not isinstance(child, str):
+                    go(inner, child, f"{at}/{i}", key, owner, span)
+                elif free:
+                    said.append(Said(f"{at}/{i}", child, key, owner, span))
         elif isinstance(value, dict):
             nodes.append((at, value))
             where = value.get("evidence") or value
@@ -236,8 +237,10 @@ def walk(schema: Json, value: Any) -> tuple[list[Said], list[tuple[str, Json]]]:
                 span = (where["start_s"], where["end_s"])
             fields = schema.get("properties", {})
             for name, child in value.items():
-                if isinstance(child, (str, list, dict)):
+                if isinstance(child, (list, dict)):
                     go(fields.get(name, {}), child, f"{at}/{name}", name, value, span)
+                elif isinstance(child, str) and FIXED.isdisjoint(fields.get(name, {})):
+                    said.append(Said(f"{at}/{name}", child, name, value, span))
 
     go(schema, value, "", "", {}, None)
     return said, nodes
@@ -269,10 +272,10 @@ class Context:
     def lex(self) -> Lexicon:
         return lexicon(self.pack)
 
-    @property
-    def prose(self) -> Iterator[Said]:
+    @cached_property
+    def prose(self) -> list[Said]:
         """The texts that tell of the clip: no question, no option, no answer chosen among options."""
-        return (s for s in self.said if not ("question" in s.owner and (s.key != "answer" or s.owner.get("options"))))
+        return [s for s in self.said if not ("question" in s.owner and (s.key != "answer" or s.owner.get("options")))]
 
     def known(self, name: str) -> str | None:
         """What the metadata or the event hold of a name of the ontology; a kind of road may stand under scene."""

@@ -70,15 +70,14 @@ def spans(value: Any, context: Context) -> Iterator[Finding]:
     """Times lie inside the clip, spans run forward; segments in one list neither overlap nor leave holes."""
     end = context.clip.duration_s
     for at, node in context.nodes:
-        for key, t in node.items():
-            if key.endswith("_s") and isinstance(t, (int, float)) and end and not 0 <= t <= end + SLACK_S:
-                yield Finding("time_outside", f"{at}/{key}", f"{t} s, but the clip ends at {end:.2f} s")
+        for key, one in node.items():
+            if isinstance(one, (int, float)) and key.endswith("_s") and end and not 0 <= one <= end + SLACK_S:
+                yield Finding("time_outside", f"{at}/{key}", f"{one} s, but the clip ends at {end:.2f} s")
+            elif isinstance(one, list) and _listed(one) and all("start_s" in p and "end_s" in p for p in one):
+                yield from _segments(f"{at}/{key}", one, end)
         start, stop = node.get("start_s"), node.get("end_s")
         if start is not None and stop is not None and stop < start:
             yield Finding("time_reversed", at, f"ends at {stop} s, before its start at {start} s")
-        for key, parts in node.items():
-            if isinstance(parts, list) and _listed(parts) and all("start_s" in p and "end_s" in p for p in parts):
-                yield from _segments(f"{at}/{key}", parts, end)
 
 
 def _listed(parts: list[Any]) -> bool:
