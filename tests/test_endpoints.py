@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curation.authors import Subject, metadata
 from curation.errors import DataError, UsageError
 from curation.models import pace
 from curation.models.endpoint import body, load_model, presets, prices, user_message
 from curation.models.frames import FrameSpec, asked, fill
 from curation.models.reply import CAP, read
 from curation.tasks import parse_json
+from curation.types import Clip, Source
 
 SCHEMA = {"type": "object"}
 
@@ -128,6 +132,50 @@ def test_headers_do_not_lift_the_recipes_own_limit(limit: str, left: str, reset:
     told = {"limit": limit, "remaining": left, "reset": reset}
     own.heed({f"x-ratelimit-{k}-requests": v for k, v in told.items()})
     assert own.asks.rate == 1 and own.asks.most == 60
+
+
+def test_a_complaint_halves_the_limit_once_a_round_and_is_waited_out() -> None:
+    async def ask() -> None:
+        one = pace.Pace(64)
+        early = [await one.enter(1) for _ in range(4)]
+        for started in early:
+            one.slow(started, 0.3)
+        assert one.limit == pace.START / 2
+        before = time.monotonic()
+        later = await one.enter(1)
+        assert time.monotonic() - before > 0.2
+        one.slow(later, None)
+        assert one.limit == pace.START / 4
+
+    asyncio.run(ask())
+
+
+def test_tokens_of_a_minute_are_kept_to() -> None:
+    async def ask() -> float:
+        one = pace.Pace(64, tokens_per_minute=60_000)
+        began = time.monotonic()
+        for _ in range(8):
+            await one.enter(200)
+        return time.monotonic() - began
+
+    assert 0.5 < asyncio.run(ask()) < 3  # a thousand a second; the first were there
+
+
+def test_what_is_told_of_attributes_is_said_or_nothing() -> None:
+    given = {"endpoint": "local", "model": "some"}
+    assert load_model("m", given).metadata is True
+    assert load_model("m", {**given, "tell": {"event": False}}).metadata is False
+    assert load_model("m", {**given, "tell": {"event": False, "metadata": ["light"]}}).metadata == ("light",)
+    with pytest.raises(UsageError, match="some attributes tell the event"):
+        load_model("m", {**given, "tell": {"event": False, "metadata": True}})
+
+
+def test_no_attribute_names_the_source() -> None:
+    attributes = {"id": 822, "number": 822.0, "clip": "00822", "file": "x/00822.MP4", "trigger_s": 4.0, "lanes": 2}
+    source = Source("corpus", "00822", "00822.mp4", "0" * 64, 9.0, 10.0, 96, 64, attributes=attributes)
+    clip = Clip(source.id, "event", 1.0, 3.0, {})
+    model = load_model("m", {"endpoint": "local", "model": "some"})
+    assert metadata(model, Subject(clip, None, attributes, source)) == {"lanes": 2}
 
 
 def chat(**message: Any) -> bytes:

@@ -178,7 +178,10 @@ class Asker:
         if found is None and len(said) < CAP:
             raise Turned("the reply is no chat completion")
         asked, out, cached = tokens(found or {})
-        usd = cost(self.model, asked, out, cached)
+        counted = (
+            (asked, out, cached) if asked or out else (likely, self.model.max_tokens)
+        )  # a budget holds all the same
+        usd = cost(self.model, *counted)
         return Answer(q.key, said, asked, out, usd, round(time.monotonic() - began, 3), attempt, now())
 
 

@@ -95,7 +95,11 @@ def load_model(name: str, given: Json) -> Model:
         raise UsageError(f"draft.models.{name}.batch: {endpoint} has no Batch API; leave it out")
     own.setdefault("batch", False)
     tell = own.pop("tell", {})
-    allowed = tell.get("metadata", True)
+    allowed = tell.get("metadata", tell.get("event", True))
+    if allowed is True and tell.get("event") is False:
+        raise UsageError(
+            f"draft.models.{name}.tell: some attributes tell the event; name those that do not: metadata: […]"
+        )
     shown = own.pop("frames", None)
     if own.get("price") is None:
         own["price"] = prices().get(own["model"])
