@@ -314,7 +314,8 @@ def words(asked: Json) -> str:
         content = message["content"]
         parts: list[Json] = [{"type": "text", "text": content}] if isinstance(content, str) else content
         lines += [p["text"] if p["type"] == "text" else f"<{p[p['type']]['url']}>" for p in parts]
-    return "\n".join(lines) + "\n"
+    text = "\n".join(lines) + "\n"
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)  # a terminal obeys some
 
 
 def show_request(ws: Workspace, prefix: str) -> str | None:

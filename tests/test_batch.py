@@ -199,6 +199,20 @@ def test_a_batch_made_by_a_request_that_failed_is_found(
     assert draft.run(ws, recipe).counts["written"] == 3 and len(openai_server.batches) == 1
 
 
+def test_a_broken_line_of_a_batch_answers_nothing(tmp_path: Path, footage: Path, openai_server: Any) -> None:
+    ws = workspace(tmp_path / "work" / "a", footage, n=3)
+    recipe = recipe_for(tmp_path, openai_server.url, BY_TASK, model=BATCH)
+    draft.run(ws, recipe)
+    openai_server.advance(2)
+    name = openai_server.batches["batch_0"]["output_file_id"]
+    about, data = openai_server.files[name]
+    first, second, _ = data.splitlines()
+    bad = [b"[1]", b'{"custom_id": [1], "response": 5}', b"", second[:60]]
+    openai_server.files[name] = about, b"\n".join([first, *bad])
+    report = draft.run(ws, recipe)
+    assert report.counts["written"] == 1 and "was sent with 2" in report.gate
+
+
 def test_a_large_batch_goes_in_parts_and_a_broken_clip_in_none(
     tmp_path: Path, footage: Path, openai_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ from openai_answers import Refused
 from test_drafting import BY_TASK, FRAMES, drafts, recipe_for, said, workspace
 
 from curation import draft
+from curation.desk import words
 from curation.models.reply import read, tokens
 from curation.types import Json, Refusal
 
@@ -45,6 +46,12 @@ def test_a_hostile_reply_is_mended_or_refused_and_stops_nothing(
     assert [r.reason for r in ws.read(Refusal)] == [reason]
     assert [d.value for d in drafts(ws, "description")] == [TOLD]
     assert report.data["bill"][0]["repairs"] == 1
+
+
+def test_what_is_shown_of_a_request_says_nothing_to_the_terminal() -> None:
+    assert words({"messages": [{"role": "user", "content": "\x1b]0;pwned\x07\u202eé\n"}]}) == (
+        "[user]\n\\x1b]0;pwned\\x07\\u202eé\n\n"
+    )
 
 
 @pytest.mark.parametrize("usage", [None, "x", [1], {"prompt_tokens": 10**30}, {"prompt_tokens_details": [1]}])

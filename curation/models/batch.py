@@ -11,6 +11,7 @@ import json
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import IO
 
 import openai
@@ -94,16 +95,17 @@ class Batches:
         questions = self.answers.batch_questions(name)
         for file in (batch.output_file_id, batch.error_file_id):
             for row in self._lines(file) if file else ():
-                question = questions.get(str(row.get("custom_id")))
-                if question is not None:
-                    self._take(question, row.get("response") or {}, name, payer)
+                question, response = questions.get(str(row.get("custom_id"))), row.get("response")
+                if question is not None and isinstance(response, dict):
+                    self._take(question, response, name, payer)
         self.answers.end_batch(name, now())
 
     def _lines(self, file: str) -> Iterator[Json]:
         with self.api.files.with_streaming_response.content(file) as reply:
             for line in reply.iter_lines():
-                if line.strip():
-                    yield json.loads(line)
+                with suppress(ValueError):  # a line that is not JSON answers nothing: it is asked again
+                    if isinstance(row := json.loads(line), dict):
+                        yield row
 
     def _take(self, question: Question, response: Json, name: str, payer: str) -> None:
         status, body = response.get("status_code"), response.get("body")
