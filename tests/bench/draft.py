@@ -30,7 +30,7 @@ from curation.models.frames import asked, cache_path, fill, pictures
 from curation.recipe import load_recipe
 from curation.store import Workspace
 from curation.tasks import load_packs
-from curation.types import Clip, Label, Source
+from curation.types import Clip, Draft, Label, Source
 
 TESTS = Path(__file__).parents[1]
 IN_FLIGHT, LATENCY_S, FPS, FRAMES = 256, 0.2, 10.0, 20
@@ -39,7 +39,7 @@ EVENT = {"class": "collision", "alert_s": 0.5, "event_s": 1.5, "ego_role": "stri
 SEEN = {"weather": "rain"}
 RECIPE = """name: bench
 sources: [{{kind: folder, root: .}}]
-tasks: [caption]
+tasks: [think]
 draft:
   author: watch
   models:
@@ -90,7 +90,7 @@ def prepare(root: Path, url: str, n: int) -> None:
 def question(root: Path, clip: Clip) -> bytes:
     """What ours asks about a clip, frames as references."""
     recipe = load_recipe(root / "recipe.yaml")
-    model, pack = load_model("watch", recipe["draft"]["models"]["watch"]), load_packs(["event", "caption"])["caption"]
+    model, pack = load_model("watch", recipe["draft"]["models"]["watch"]), load_packs(["event", "think"])["think"]
     return json.dumps(first_question(pack, model, clip, Told(EVENT, SEEN, {})).body).encode()
 
 
@@ -114,7 +114,7 @@ def ours(root: Path, n: int, cold: bool) -> None:
         if cold:
             shutil.rmtree(ws.root / "frames", ignore_errors=True)
             (root / "frames").rename(ws.root / "frames")
-    assert report.counts["written"] == n, report
+    assert report.counts["written"] == n and all(d.spec["frames"] for d in ws.read(Draft)), report
 
 
 def plain(root: Path, n: int, cold: bool, aiohttp: bool) -> None:
