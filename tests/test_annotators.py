@@ -117,6 +117,7 @@ def test_gold_comes_from_adjudicated_clips_only_and_half_of_it_lies_unmarked(tmp
     with pytest.raises(UsageError, match="neither may be empty"):
         review.make_gold(ws, recipe, (), " ", "me", None)
     assert review.make_gold(ws, recipe, (), "clear", "me", 2) == 2
+    assert len(gold_key(ws, standing(ws.read(Review)))) == 2, "of six that were adjudicated"
     assert review.make_gold(ws, recipe, (), "clear", "me", None) == 4, "two were gold"
     assert set(gold_key(ws, standing(ws.read(Review))).values()) == {"collision"}
     shares = planned(ws, recipe)

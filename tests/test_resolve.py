@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.annotators import standing
-from curation.resolve import event_label, source_label, target_event, text_label
+from curation.resolve import event_label, on_event, source_label, target_event, text_label
 from curation.tasks import load_packs
 from curation.types import Clip, Draft, Event, Review
 
@@ -196,3 +196,12 @@ def test_the_later_adjudication_decides_in_any_order() -> None:
 def test_an_item_that_nobody_could_tell_is_left_out(draft: Draft) -> None:
     reviews = [judge(draft, "r", "accept", "a"), judge(draft, "r", "cannot_tell", "b")]
     assert [i["id"] for i in text_label(PACKS["vqa"], draft, reviews).value["items"]] == ["a"]
+
+
+def test_a_class_confirmed_beside_a_draft_or_on_gold_is_no_vote() -> None:
+    own = [saw("a", "collision", round=r) for r in ("triage", "blind", "adjudication")]
+    problem = Review(CLIP.id, "clip", "b", "text", "reject", faults=("privacy",))
+    assert on_event([*own, saw("b", "normal", round="text"), saw("c", "normal", round="gold"), problem]) == [
+        *own,
+        problem,
+    ]
