@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -20,7 +21,10 @@ import pytest
 from curation import draft, tasks
 from curation.errors import DataError, UsageError
 from curation.forecast import forecast
-from curation.models.answers import Answers
+from curation.models.answers import Answers, Question
+from curation.models.ask import Asker, Bill, Budget
+from curation.models.endpoint import load_model
+from curation.models.outcome import Denied
 from curation.recipe import Recipe, load_recipe
 from curation.store import Workspace
 from curation.types import Clip, Draft, Json, Label, Refusal, Source
@@ -315,7 +319,7 @@ def test_an_endpoint_that_is_not_there_is_given_up(tmp_path: Path, footage: Path
 
 # -- pace ------------------------------------------------------------------------------------------------------------
 def test_requests_overlap_up_to_the_limit(tmp_path: Path, footage: Path, openai_server: Any) -> None:
-    openai_server.latency = 0.1
+    openai_server.latency = 0.3
     ws = workspace(tmp_path / "work" / "a", footage, n=80)
     draft.run(ws, recipe_for(tmp_path, openai_server.url, BY_TASK, model="      in_flight: 24\n"))
     assert 20 <= openai_server.most_in_flight <= 24 and len(drafts(ws, "description")) == 80
@@ -362,9 +366,11 @@ def test_a_budget_is_never_exceeded_and_raising_it_goes_on(tmp_path: Path, foota
     assert draft.run(ws, recipe).gate == "" and len(drafts(ws, "description")) == 40
 
 
-def test_a_budget_holds_where_the_endpoint_counts_nothing(tmp_path: Path, footage: Path, openai_server: Any) -> None:
+def test_a_budget_holds_where_the_endpoint_counts_nothing(
+    tmp_path: Path, footage: Path, openai_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reply = openai_server.reply
-    openai_server.reply = lambda *asked: {**reply(*asked), "usage": None}
+    monkeypatch.setattr(openai_server, "reply", lambda *asked: {**reply(*asked), "usage": None})
     recipe = recipe_for(tmp_path, openai_server.url, BY_TASK, model="      max_tokens: 2000\n")
     recipe["draft"]["budget_usd"] = 0.1
     report = draft.run(workspace(tmp_path / "work" / "a", footage, n=20), recipe)
@@ -584,6 +590,36 @@ def test_a_claim_holds_as_long_as_its_owner_lives(tmp_path: Path) -> None:
     assert three.claim("k")
     three.close()
     two.db.close()
+
+
+def test_a_question_that_failed_is_free_for_others(tmp_path: Path) -> None:
+    class Turning:
+        async def send(self, raw: bytes) -> Any:
+            raise Denied("no")
+
+    async def as_it_is(raw: bytes) -> bytes:
+        return raw
+
+    mine, theirs = (Answers(tmp_path / "llm.sqlite", name) for name in "ab")
+    model = load_model("m", {"endpoint": "local", "model": "tiny"})
+    question = Question(model.base_url, {"model": "tiny", "messages": []}, 0, "task", "prompt1_x")
+    asker = Asker(model, mine, Turning(), as_it_is, Bill(), Budget(None, 0.0))  # type: ignore[arg-type]
+    with pytest.raises(Denied):
+        asyncio.run(asker.ask(question))
+    assert theirs.claim(question.key)
+    mine.close()
+    theirs.close()
+
+
+def test_what_is_on_this_machine_is_reached_without_a_proxy(
+    tmp_path: Path, footage: Path, openai_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    ws = workspace(tmp_path / "work" / "a", footage, n=1)
+    for batch in ("false", "true"):
+        model = f"{FRAMES}      batch: {batch}\n      sample: {int(batch == 'true')}\n"
+        assert draft.run(ws, recipe_for(tmp_path, openai_server.url, BY_TASK, model=model)).ok
 
 
 # -- before ----------------------------------------------------------------------------------------------------------
