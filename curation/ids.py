@@ -26,7 +26,7 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, (int, float)):
         return value
     if isinstance(value, dict):
-        return {plain(str(k)): plain(v) for k, v in value.items()}
+        return {k if isinstance(k, str) and k.isascii() else plain(str(k)): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(v) for v in value]
     if isinstance(value, (set, frozenset)):
