@@ -243,8 +243,9 @@ class Desk:
         if OVER_BUDGET not in self.stopped:
             return f"Batches: {waiting}. Run the same command again to collect them." if waiting else ""
         return (
-            f"The budget of {self.budget.most:g} USD is spent ({self.budget.spent:.4f} so far); {len(self.left)} "
-            "drafts are left. Raise draft.budget_usd and run the same command again."
+            f"The budget of {self.budget.most:g} USD has no room for another request at its dearest "
+            f"({self.budget.spent:.4f} are spent); {len(self.left)} drafts are left. "
+            "Raise draft.budget_usd and run the same command again."
         )
 
     @property

@@ -143,6 +143,7 @@ def test_no_question_is_asked_twice(tmp_path: Path, footage: Path, openai_server
     asked = len(openai_server.bodies)
     assert draft.run(first, recipe).counts == {"clips": 3, "known": 6}
     second = workspace(tmp_path / "work" / "b", footage)
+    assert forecast(second, recipe).counts == {"clips": 3, "requests": 0, "stored": 3}
     report = draft.run(second, recipe)
     assert len(openai_server.bodies) == asked == 3
     assert report.data["bill"][0]["stored"] == 3 and report.data["bill"][0]["cost_usd"] == 0
@@ -463,6 +464,16 @@ def test_questions_are_dealt_from_what_the_model_saw(tmp_path: Path, footage: Pa
         assert not families or max(map(families.count, families)) <= 2
     assert draft.run(ws, recipe).counts["known"] == report.counts["written"]
 
+    old = watched[dealt[0].clip_id]  # written again, its questions are dealt anew
+    recipe["validate"]["flagged"] = "redraft"
+    finding = {"id": "x", "record_id": old.id, "severity": "error", "rule": "r", "pointer": "/x", "message": "m"}
+    ws.write_view("issues", [finding])
+    assert draft.run(ws, recipe).counts["plans"] == 1
+    now = draft.current_drafts(ws, recipe, ws.labels())
+    new = now[old.clip_id, "watched"]
+    assert new.id != old.id and new.id in now[old.clip_id, "vqa_watched"].parents
+    assert all(now[one.clip_id, one.task] == one for one in dealt[1:])
+
 
 def test_a_dealt_task_waits_for_the_answers_it_is_dealt_from(tmp_path: Path, footage: Path, openai_server: Any) -> None:
     ws = workspace(tmp_path / "work" / "a", footage, n=12)
@@ -768,3 +779,22 @@ def test_a_recipe_that_mends_goes_through_drafts_and_checks_twice(tmp_path: Path
     at = steps.index("draft")
     assert steps[at : at + 5] == ["draft", "validate", "redraft", "revalidate", "text"]
     assert "redraft" not in plan(recipe_for(tmp_path, "http://127.0.0.1:9/v1"))
+
+
+@pytest.mark.parametrize("broken", ["validate", "revalidate"])
+def test_what_is_to_be_mended_stops_no_run_before_it_was(
+    broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from curation import cli, pipeline
+    from curation.types import Report
+
+    done = []
+
+    def perform(name: str, *_: Any, **__: Any) -> Report:
+        done.append(name)
+        return Report(name, ok=name != broken)
+
+    monkeypatch.setattr(pipeline, "perform", perform)
+    recipe = recipe_for(tmp_path, "http://127.0.0.1:9/v1", more="validate: {flagged: redraft, fail_on: error}")
+    assert cli.run_recipe(recipe, "text") == (broken == "revalidate")
+    assert done[-1] == ("text" if broken == "validate" else "revalidate") and "redraft" in done
