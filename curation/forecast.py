@@ -133,7 +133,7 @@ def _line(row: Json) -> str:
     usd = (
         "price unknown"
         if row["cost_usd"] is None
-        else f"about {row['cost_usd']:.4f} USD, {row['dear_usd']:.4f} at most"
+        else f"about {row['cost_usd']:.4f} USD, {row['dear_usd']:.4f} with the longest replies"
     )
     return (
         f"{row['task']} by {row['model']}: {row['asked']} requests ({row['stored']} stored already), about "
