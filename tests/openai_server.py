@@ -264,7 +264,7 @@ class Server:
         content = self._content(body, kind)
         said = len(content) // 4 + 1
         most = body.get("max_completion_tokens") or body.get("max_tokens") or said
-        if said > most or kind == "truncated":
+        if (said > most and kind != "huge") or kind == "truncated":
             content, said, reason = content[: min(most * 4, len(content) * 2 // 3)], min(said, most), "length"
         else:
             reason = "content_filter" if kind == "content_filter" else "stop"
