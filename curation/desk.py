@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from curation.media import MediaError
 from curation.models.answers import Answer, Answers, Question
 from curation.models.ask import OVER_BUDGET, Asker, Bill, Budget, cost, dumps, estimate
 from curation.models.endpoint import Model, body, load_model
-from curation.models.frames import Moments, asked, cache_path, fill, pictures
+from curation.models.frames import Moments, fill, kept, pictures
 from curation.models.outcome import Denied, Left
 from curation.models.reply import read
 from curation.recipe import Recipe
@@ -223,14 +223,11 @@ class Desk:
         return question
 
     async def _fill(self, raw: bytes) -> bytes:
-        """A body with its frames in; what is not in the cache is decoded in a thread."""
-        wanted = asked(raw)
-        if not wanted:
-            return raw
-        kept = all(cache_path(self.ws.root, blob, times, *size).exists() for (blob, *size), times in wanted.items())
-        if kept:
-            return fill(raw, self._pictures)
-        return await asyncio.get_running_loop().run_in_executor(self._threads, fill, raw, self._pictures)
+        """A body with its frames in; where some are not in the cache, they are decoded in a thread."""
+        try:
+            return fill(raw, partial(kept, self.ws.root))
+        except OSError:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, fill, raw, self._pictures)
 
     def _pictures(self, blob: str, times: Moments, height: int, quality: int) -> list[bytes]:
         return pictures(self.ws.root, self.ws.blob(blob), blob, times, height, quality)

@@ -110,13 +110,27 @@ def _head(source: Path | bytes) -> bytes:
     return head
 
 
+def _decode(container: InputContainer, stream: VideoStream, start: float) -> Iterator[tuple[float, VideoFrame]]:
+    """Frames with the file's own times. It knows no reader: a circle would keep decoded frames in memory."""
+    step = 1 / float(stream.average_rate or 25)
+    last = start - step
+    for packet in container.demux(stream):
+        try:
+            frames = packet.decode()
+        except av.error.FFmpegError:
+            continue  # one bad packet is survivable; `cut` finds the hole if it is not
+        for frame in frames:
+            last = last + step if frame.time is None else frame.time
+            yield last, frame
+
+
 class _Reader:
     """Frames of one open video by time, from `start_s` on (then only what is near is decoded)."""
 
     def __init__(self, container: InputContainer, stream: VideoStream, start_s: float = 0.0) -> None:
         self.container, self.stream = container, stream
         self.origin = 0.0
-        self.frames = self._decode()
+        self.frames = _decode(container, stream, 0.0)
         first = next(self.frames, None)
         if first is None:
             raise MediaError("zero_frames", "the video stream holds no frame that can be decoded")
@@ -126,24 +140,16 @@ class _Reader:
         if start_s > 0 and any(e.is_keyframe for e in stream.index_entries):
             self._seek(start_s)
 
-    def _decode(self) -> Iterator[tuple[float, VideoFrame]]:
-        step = 1 / float(self.stream.average_rate or 25)
-        last = self.origin - step
-        for packet in self.container.demux(self.stream):
-            try:
-                frames = packet.decode()
-            except av.error.FFmpegError:
-                continue  # one bad packet is survivable; `cut` finds the hole if it is not
-            for frame in frames:
-                last = last + step if frame.time is None else frame.time
-                yield last - self.origin, frame
+    def _next(self) -> tuple[float, VideoFrame] | None:
+        found = next(self.frames, None)
+        return found and (found[0] - self.origin, found[1])
 
     def _seek(self, target: float) -> None:
         for margin in (0.0, 1.0, 4.0, target + 1.0):
             stamp = int((self.origin + max(target - margin, 0.0)) / float(self.stream.time_base or 1))
             self.container.seek(stamp, stream=self.stream)
-            self.frames = self._decode()
-            self.now = next(self.frames, None)
+            self.frames = _decode(self.container, self.stream, self.origin)
+            self.now = self._next()
             if self.now is not None and self.now[0] <= target:
                 return
 
@@ -151,7 +157,7 @@ class _Reader:
         """Time and frame nearest to `target`; call with ascending targets. Past the end it is the last frame."""
         try:
             while self.now is not None and self.now[0] < target:
-                self.before, self.now = self.now, next(self.frames, None)
+                self.before, self.now = self.now, self._next()
         except av.error.FFmpegError as e:
             raise MediaError("truncated", f"it cannot be read near {target:.2f} s ({e.strerror})") from e
         around = [shown for shown in (self.before, self.now) if shown is not None]

@@ -204,16 +204,29 @@ def test_cut_turns_the_picture_as_players_do(tmp_path: Path, make_video: Any, de
 def test_only_what_is_needed_is_decoded(tmp_path: Path, make_video: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     src = make_video(tmp_path / "a.mp4", frames=200, gop=10)
     seen: list[float] = []
-    decode = media._Reader._decode
+    decode = media._decode
 
-    def counted(reader: Any) -> Any:
-        for time, frame in decode(reader):
+    def counted(*given: Any) -> Any:
+        for time, frame in decode(*given):
             seen.append(time)
             yield time, frame
 
-    monkeypatch.setattr(media._Reader, "_decode", counted)
+    monkeypatch.setattr(media, "_decode", counted)
     media.cut(src, tmp_path / "b.mp4", 15.5, 16.5, PROFILE)
     assert len(seen) < 25 and max(seen) < 17
+
+
+def test_decoded_frames_are_given_back_at_once(tmp_path: Path, make_video: Any) -> None:
+    import gc
+
+    src = make_video(tmp_path / "a.mp4")
+    gc.disable()
+    try:
+        gc.collect()
+        media.sample_frames(src, n=4)
+        assert not [one for one in gc.get_objects() if isinstance(one, media._Reader)]
+    finally:
+        gc.enable()
 
 
 def test_what_cannot_be_written_is_not_held_against_the_footage(tmp_path: Path, make_video: Any) -> None:

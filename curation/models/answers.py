@@ -13,7 +13,8 @@ import os
 import sqlite3
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from curation.types import Json
 TABLES = """
 create table if not exists answers (key text primary key, endpoint text, model text, task text, prompt_id text,
   payer text, turn integer, batch text, body text, reply blob, tokens_in integer, tokens_out integer, cost_usd real,
-  seconds real, attempts integer, answered_at text) without rowid;
+  seconds real, attempts integer, answered_at text);
 create index if not exists payers on answers (payer, cost_usd);
 create table if not exists claims (key text primary key, owner text) without rowid;
 create table if not exists batches (id text primary key, endpoint text, payer text, dear_usd real, sent_at text,
@@ -46,7 +47,12 @@ class Question:
 
     def __post_init__(self) -> None:
         if not self.key:
-            object.__setattr__(self, "key", make_id("request", [self.endpoint, self.body, self.sample]))
+            object.__setattr__(self, "key", make_id("request", [self.endpoint, self.raw.decode(), self.sample]))
+
+    @cached_property
+    def raw(self) -> bytes:
+        """The body as it is sent, but for its frames."""
+        return json.dumps(self.body, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,6 @@ class Answers:
 
     def put(self, q: Question, a: Answer, batch: str = "", payer: str = "") -> None:
         """Keep an answer. The first one counts, should two arrive. `payer`: whose batch it is, if not ours."""
-        body = json.dumps(q.body, ensure_ascii=False)
         row: tuple[Any, ...] = (
             q.key,
             q.endpoint,
@@ -110,7 +115,7 @@ class Answers:
             payer or self.payer,
             q.turn,
             batch,
-            body,
+            q.raw.decode(),
             a.reply,
         )
         row += (a.tokens_in, a.tokens_out, a.cost_usd, a.seconds, a.attempts, a.answered_at)
@@ -166,7 +171,7 @@ class Answers:
         """Remember a batch before it is made, with what it asks, so that a later run can collect it."""
         self.db.execute("begin immediate")
         self.db.execute("insert into batches values (?, ?, ?, ?, ?, null)", (batch, endpoint, self.payer, dear_usd, at))
-        rows = [(q.key, batch, json.dumps(q.__dict__, ensure_ascii=False)) for q in questions]
+        rows = [(q.key, batch, json.dumps(asdict(q), ensure_ascii=False)) for q in questions]
         self.db.executemany("insert or replace into batched values (?, ?, ?)", rows)
         self.db.execute("commit")
 

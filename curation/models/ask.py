@@ -45,9 +45,9 @@ def dumps(body: Json) -> bytes:
 
 def estimate(model: Model, raw: bytes) -> float:
     """Tokens of a body whose frames are references, on the high side: a token in three bytes, and what frames cost."""
-    from curation.models.frames import asked
+    from curation.models.frames import REF
 
-    return len(raw) / 3 + model.image_tokens * sum(map(len, asked(raw).values()))
+    return len(raw) / 3 + model.image_tokens * sum(m[3].count(b",") + 1 for m in REF.finditer(raw))
 
 
 @dataclass
@@ -133,7 +133,7 @@ class Asker:
 
     async def _send(self, q: Question) -> Answer:
         """Attempts until one is answered. Every attempt keeps to the pace and to the budget."""
-        raw = dumps(q.body)
+        raw = q.raw
         likely = estimate(self.model, raw)
         why = ""
         for attempt in range(1, self.model.attempts + 1):

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from curation.ids import make_id
@@ -62,30 +63,38 @@ def fill(raw: bytes, pictures: Pictures) -> bytes:
         found = pictures(blob, times, height, quality)
         shown |= {(blob, height, quality, t): jpeg for t, jpeg in zip(times, found, strict=True)}
 
-    def put(m: re.Match[bytes]) -> bytes:
+    parts, end = [], 0
+    for m in REF.finditer(raw):
         of = m[2].decode(), int(m[4]), int(m[5])
         kind = b"image" if m[1] == b"frame" else b"video"
-        jpegs = b",".join(shown[*of, float(t)] for t in m[3].split(b","))
-        return b'"data:' + kind + b"/jpeg;base64," + jpegs + b'"'
-
-    return REF.sub(put, raw)
+        jpegs = [part for t in m[3].split(b",") for part in (b",", shown[*of, float(t)])][1:]
+        parts += [raw[end : m.start()], b'"data:', kind, b"/jpeg;base64,", *jpegs, b'"']
+        end = m.end()
+    return b"".join([*parts, raw[end:]])
 
 
 def cache_path(root: Path, blob: str, times: Moments, height: int, quality: int) -> Path:
     """Where the frames of a clip are kept: `frames/` is a cache, and may be deleted at any time."""
-    spec = make_id("frames", [times, height, quality]).removeprefix("frames1_")[:12]
-    return root / "frames" / blob[:2] / f"{blob}.{spec}"
+    return root / f"frames/{blob[:2]}/{blob}.{_spec(times, height, quality)}"
+
+
+@cache
+def _spec(times: Moments, height: int, quality: int) -> str:
+    return make_id("frames", [times, height, quality]).removeprefix("frames1_")[:12]
+
+
+def kept(root: Path, blob: str, times: Moments, height: int, quality: int) -> list[bytes]:
+    """The frames of a clip as JPEGs in base64, from the cache. Raises OSError if they are not all there."""
+    *lines, rest = cache_path(root, blob, times, height, quality).read_bytes().split(b"\n")
+    if len(lines) != len(times) or rest:
+        raise FileNotFoundError(f"{blob}: torn")
+    return lines
 
 
 def pictures(root: Path, clip: Path, blob: str, times: Moments, height: int, quality: int) -> list[bytes]:
     """The frames of `clip` at `times` as JPEGs in base64, kept below `root`. Raises MediaError."""
-    kept = cache_path(root, blob, times, height, quality)
-    try:
-        *lines, rest = kept.read_bytes().split(b"\n")
-        if len(lines) == len(times) and not rest:  # else torn
-            return lines
-    except OSError:
-        pass
+    with suppress(OSError):
+        return kept(root, blob, times, height, quality)
     from PIL import Image
 
     from curation.media import sample_frames
@@ -96,8 +105,9 @@ def pictures(root: Path, clip: Path, blob: str, times: Moments, height: int, qua
         Image.fromarray(picture).save(out, "JPEG", quality=quality)
         lines.append(base64.b64encode(out.getvalue()))
     with suppress(OSError):  # a cache that cannot be written is none
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        beside = kept.with_suffix(f"{kept.suffix}.{os.getpid()}.{threading.get_ident()}.part")
+        path = cache_path(root, blob, times, height, quality)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_suffix(f"{path.suffix}.{os.getpid()}.{threading.get_ident()}.part")
         beside.write_bytes(b"".join(line + b"\n" for line in lines))
-        os.replace(beside, kept)
+        os.replace(beside, path)
     return lines

@@ -53,10 +53,10 @@ class Client:
     def __init__(self, model: Model) -> None:
         self.model = model
         limits = httpx2.Limits(max_connections=model.in_flight + 8, max_keepalive_connections=model.in_flight + 8)
-        http = Capped(limits=limits, follow_redirects=False, timeout=model.timeout_s, trust_env=model.third_party)
+        http = Capped(limits=limits, follow_redirects=False, timeout=None, trust_env=model.third_party)
         http.whole_s = model.timeout_s
         self.api = openai.AsyncOpenAI(
-            api_key=model.key(), base_url=model.base_url, max_retries=0, timeout=model.timeout_s, http_client=http
+            api_key=model.key(), base_url=model.base_url, max_retries=0, timeout=None, http_client=http
         )
 
     async def close(self) -> None:
