@@ -30,7 +30,7 @@ def contact_sheet(
 
     frames, times = media.sample_frames(path, n=n, times=times, max_height=height)
     cells = [stamp(f, f"{t:.2f} s") for f, t in zip(frames, times, strict=True)]
-    cells += [np.zeros_like(cells[0])] * (-n % columns)
+    cells += [np.zeros_like(cells[0])] * (-len(cells) % columns)
     clips = [ImageClip(c, duration=1) for c in cells]
     clips_array([clips[i : i + columns] for i in range(0, len(clips), columns)]).save_frame(str(out_png), t=0)
 

@@ -666,6 +666,7 @@ def test_show_tells_where_a_draft_comes_from(
     from conftest import number_of
     from PIL import Image
 
+    from curation.preview import contact_sheet
     from curation.records import show
 
     ws = workspace(tmp_path / "work" / "a", footage, n=1)
@@ -680,6 +681,9 @@ def test_show_tells_where_a_draft_comes_from(
     assert [number_of(cell) for cell in cells] == [2, 7, 12, 17]
     whole = show(one.request_key, ws.root)
     assert "t = 0.20 s" in whole and "data:image" not in whole and '"finish_reason"' in whole
+    clip = next(ws.read(Clip))
+    contact_sheet(ws.blob(clip.blob), tmp_path / "five.png", times=[0.2, 0.7, 1.2, 1.7, 1.9], height=32)
+    assert Image.open(tmp_path / "five.png").height == 64  # a row that is not full
 
 
 # -- at once, and killed ---------------------------------------------------------------------------------------------
