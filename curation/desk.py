@@ -265,7 +265,7 @@ def bill_lines(rows: list[Json]) -> list[str]:
         usd = "price unknown" if row["cost_usd"] is None else f"{row['cost_usd']:.4f} USD"
         more = "".join(f", {row[k]} {k}" for k in ("stored", "repairs", "retries") if row[k])
         lines.append(
-            f"{row['task']} by {row['model']} (prompt {row['prompt'].split('_')[1][:8]}): {row['asked']} asked{more}, "
+            f"{row['task']} by {row['model']} (prompt {row['prompt'].split('_')[-1][:8]}): {row['asked']} asked{more}, "
             f"{row['tokens_in']} tokens in, {row['tokens_out']} out, {usd}"
         )
     return lines
@@ -291,8 +291,9 @@ def answers_path(ws: Workspace) -> Path:
     return ws.root.parent / "llm.sqlite"
 
 
-def ask_plainly(ws: Workspace, recipe: Recipe, name: str, prompts: list[str]) -> list[str | None]:
-    """Put texts to the model `name` of the recipe, without frames. Raises DataError if answers are missing."""
+def ask_plainly(ws: Workspace, recipe: Recipe, name: str, bill: list[str], prompts: list[str]) -> list[str | None]:
+    """Put texts to the model `name` of the recipe, without frames; what it cost goes to `bill`, in lines. Raises
+    DataError if answers are missing."""
     if name not in recipe["draft"]["models"]:
         raise UsageError(f"validate.probe_model: no '{name}' under draft.models")
     model = load_model(name, recipe["draft"]["models"][name])
@@ -301,6 +302,7 @@ def ask_plainly(ws: Workspace, recipe: Recipe, name: str, prompts: list[str]) ->
         said = desk.ask(model, prompts, "probe")
         if desk.stopped:
             raise DataError(f"the probe by {name}: {sorted(desk.stopped)[0]}; run the same command again to go on")
+        bill += desk.notes()
     return said
 
 

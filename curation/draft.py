@@ -26,6 +26,7 @@ from curation.tasks import TaskPack, canonical, errors, load_packs, phrase, word
 from curation.template import Loose, Scope, render
 from curation.types import PUBLISHED_BASES, Draft, Json, Label, Progress, Refusal, Report
 
+LEAST_PLAN = 100  # clips; fewer would leave little to deal
 PLAN_CLIPS = 1000  # clips dealt questions together; a plan is one line of drafts.jsonl
 ROLES = ("event", "background")  # of the clips a template writes about, unless it says otherwise
 QUARTERS = ("first", "second", "third", "last")
@@ -182,21 +183,23 @@ def _plans(job: Job, pack: TaskPack, drafts: Iterable[Draft], chains: dict[str, 
 
 
 def _new_plans(job: Job, pack: TaskPack, plans: Plans, chains: dict[str, Chain], values: Json) -> Iterator[Draft]:
-    """Plans for the clips that no plan covers. `values` are the parents', by draft id."""
-    open_clips = [s.clip.id for s in job.subjects if job.wants(pack, s) and (s.clip.id, pack.name) not in plans]
+    """Plans for the clips that no plan covers; few are dealt to among others, whose own questions stay as they are.
+    `values` are the parents', by draft id."""
+    ready = [s.clip.id for s in job.subjects if job.wants(pack, s)]
     if pack.asks_parents:
-        open_clips = [
-            c for c in open_clips if all(p in chains[c] and chains[c][p].id in values for p in _parents(pack))
-        ]
+        ready = [c for c in ready if all(p in chains[c] and chains[c][p].id in values for p in _parents(pack))]
+    open_clips = [clip for clip in ready if (clip, pack.name) not in plans]
     for first in range(0, len(open_clips), PLAN_CLIPS):
-        contexts = {clip: job.context(pack, clip) for clip in open_clips[first : first + PLAN_CLIPS]}
+        asked = open_clips[first : first + PLAN_CLIPS]
+        fill = [c for c in ready if c not in set(asked)][:LEAST_PLAN] if len(asked) < LEAST_PLAN else []
+        contexts = {clip: job.context(pack, clip) for clip in [*asked, *fill]}
         if pack.asks_parents:
             told = {clip: {p: values[chains[clip][p].id] for p in _parents(pack)} for clip in contexts}
             contexts = {clip: {**seen, "parents": told[clip]} for clip, seen in contexts.items()}
         dealt = deal(pack, contexts, seed=job.seed, per_clip=job.per_clip, per_family=job.per_family)
-        inputs = {clip: job.inputs(pack, clip, _above(pack, chains[clip])) for clip in contexts}
+        inputs = {clip: job.inputs(pack, clip, _above(pack, chains[clip])) for clip in asked}
         spec = {**job.plan_spec(pack), "inputs": make_id("inputs", inputs)}
-        value = {"plan": dealt, "inputs": inputs}
+        value = {"plan": {clip: dealt[clip] for clip in asked}, "inputs": inputs}
         yield Draft("", pack.name, value, spec, "template", schema_id=pack.schema_id, written_at=now())
 
 

@@ -50,7 +50,8 @@ def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Pr
         found += record_issues(draft, Context(packs[draft.task], clip, known, sources[clip.source_id].attributes))
     found += check_set(drafts, packs, {clip: x.value["class"] for clip, x in events.items()})
     name = recipe["validate"]["probe_model"]
-    asked = (name, partial(ask_plainly, ws, recipe, name)) if name else None
+    bill: list[str] = []
+    asked = (name, partial(ask_plainly, ws, recipe, name, bill)) if name else None
     probes = [row for pack in packs.values() for row in probe(pack, drafts, events, groups, asked)]
     judging = {name: pack.spec["judges"] for name, pack in packs.items() if pack.spec["judges"]}
     judges = judge_rows(judging, current, standing(ws.read(Review)), groups) if judging else []
@@ -58,7 +59,9 @@ def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Pr
         for view, rows in (("issues", found), ("probe", probes), ("judge", judges)):
             ws.write_view(view, rows)
     report = _report(ws, recipe, current, found, probes)
-    report.notes += judge_lines(judges) + [f"only {len(current)} drafts looked at, nothing written"] * bool(limit)
+    report.notes += (
+        judge_lines(judges) + bill + [f"only {len(current)} drafts looked at, nothing written"] * bool(limit)
+    )
     report.data["judge"] = judges
     return report
 

@@ -802,3 +802,41 @@ def test_what_is_to_be_mended_stops_no_run_before_it_was(
     recipe = recipe_for(tmp_path, "http://127.0.0.1:9/v1", more="validate: {flagged: redraft, fail_on: error}")
     assert cli.run_recipe(recipe, "text") == (broken == "revalidate")
     assert done[-1] == ("text" if broken == "validate" else "revalidate") and "redraft" in done
+
+
+def test_a_budget_holds_where_the_endpoint_counts_more_than_was_estimated(
+    tmp_path: Path, footage: Path, openai_server: Any
+) -> None:
+    reply = openai_server.reply
+    openai_server.reply = lambda *args: count(reply(*args))
+
+    def count(given: Json) -> Json:
+        given["usage"]["prompt_tokens"] = 20_000
+        return given
+
+    try:
+        ws = workspace(tmp_path / "work" / "a", footage, n=30)
+        recipe = recipe_for(tmp_path, openai_server.url, BY_TASK, model="      max_tokens: 2000\n")
+        recipe["draft"]["budget_usd"] = 0.3
+        report = draft.run(ws, recipe)
+    finally:
+        openai_server.reply = reply
+    spent = sum(a["cost_usd"] for a in stored(tmp_path))
+    assert 0.2 < spent <= 0.3 and "budget" in report.gate
+
+
+def test_few_new_clips_are_dealt_to_among_the_others(tmp_path: Path, footage: Path) -> None:
+    ws = workspace(tmp_path / "work" / "a", footage, n=60)
+    recipe = recipe_for(tmp_path, "http://127.0.0.1:9/v1", "template", "[caption, description, vqa]")
+    draft.run(ws, recipe)
+    before = {d.id: d.value for d in drafts(ws, "vqa")}
+    labels = ws.labels()
+    moved = [replace(x, value=EVENTS[0], id="") if x.value["class"] != "collision" else x for x in labels[:3]]
+    ws.write_view("labels", [*moved, *labels[3:]])
+    report = draft.run(ws, recipe)
+    assert report.counts["plans"] == 1
+    after = {d.id: d.value for d in drafts(ws, "vqa")}
+    assert before.items() <= after.items()
+    (plan,) = [d for d in drafts(ws, "vqa") if not d.clip_id and d.id not in before]
+    assert 1 <= len(plan.value["plan"]) == len(plan.value["inputs"]) <= 3
+    assert all(len([i for i in items if i["options"]]) >= 3 for items in plan.value["plan"].values())

@@ -109,6 +109,7 @@ class Asker:
         self.budget = budget
         self.pace = Pace(model.in_flight, model.requests_per_minute, model.tokens_per_minute)
         self.fruitless = self.denials = 0
+        self.scale: float | None = None  # the most tokens that were counted for one that was estimated
         self.down = ""
 
     async def ask(self, q: Question) -> Answer:
@@ -131,6 +132,11 @@ class Asker:
         self.bill.add(q, answer, stored=False)
         return answer
 
+    def _dear(self, likely: float) -> float:
+        """USD a request may cost. Until an answer shows how the endpoint counts, one at a time has all there is."""
+        usd = cost(self.model, likely * (self.scale or 1.0), self.model.max_tokens) or 0.0
+        return usd if self.scale or self.budget.most is None else max(usd, self.budget.room())
+
     async def _send(self, q: Question) -> Answer:
         """Attempts until one is answered. Every attempt keeps to the pace and to the budget."""
         raw = q.raw
@@ -139,10 +145,11 @@ class Asker:
         for attempt in range(1, self.model.attempts + 1):
             if self.down:
                 raise Left(self.down)
-            async with self.budget.reserved(cost(self.model, likely, self.model.max_tokens)):
+            async with self.budget.reserved(lambda: self._dear(likely)):
                 try:
                     answer = await self._attempt(raw, likely, attempt, q)
                     self.fruitless = self.denials = 0
+                    self.scale = max(self.scale or 1.0, answer.tokens_in / likely)
                     self.budget.spent += answer.cost_usd or 0.0
                     return answer
                 except Turned as turned:
@@ -199,10 +206,9 @@ class Budget:
         return float("inf") if self.most is None else self.most - self.spent - self.owed - sum(self._asking.values())
 
     @asynccontextmanager
-    async def reserved(self, usd: float | None) -> AsyncIterator[None]:
+    async def reserved(self, usd: Callable[[], float]) -> AsyncIterator[None]:
         """Room for one more request; waits while others may still turn out cheaper. Raises Left if there is none."""
-        dear = usd or 0.0
-        while self.room() < dear:
+        while self.room() < (dear := usd()):
             if not self._asking:
                 raise Left(OVER_BUDGET)
             self._freed.clear()

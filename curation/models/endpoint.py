@@ -32,7 +32,7 @@ class Model:
     reasoning: bool = False
     limit_field: str = "max_tokens"
     batch: bool = False
-    image_tokens: int = 200
+    image_tokens: int = 400
     frames: FrameSpec | None = None
     event: bool = True  # is the author told the resolved event
     metadata: bool | tuple[str, ...] = True  # which attributes it is told

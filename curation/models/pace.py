@@ -14,7 +14,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from curation.models.outcome import Left
+
 START = 32
+PATIENCE_S = 900.0  # a longer wait (a daily limit) is for the next run
 SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -91,6 +94,8 @@ class Pace:
                 wait = max(self.until - now, self.asks.wait(1, now), self.tokens.wait(tokens, now))
                 if wait <= 0:
                     break
+                if wait > PATIENCE_S:
+                    raise Left(f"the endpoint's rate limit is used up for {wait / 60:.0f} minutes")
                 await asyncio.sleep(min(wait, 5.0))
             self.asks.level -= 1
             self.tokens.level -= tokens
