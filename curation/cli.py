@@ -295,7 +295,11 @@ def review() -> None:
 @click.option("--port", type=int, default=8080, show_default=True)
 def serve(recipe: Path, host: str, port: int) -> None:
     """Start a Label Studio of the workspace's own, with what is ready for review loaded."""
+    import signal
+
     from curation.review import serve as start
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever stops us stops the server, too
 
     loaded, ws = _open(recipe)
     start(ws, loaded, host=host, port=port, say=click.echo)

@@ -119,8 +119,10 @@ def prepare(ws: Workspace, recipe: Recipe, round: str, limit: int | None = None)
         blind = name == "blind"
         share = Share(f"{round}.{name}", compose(own, blind=blind), 1 if name == "single" else section["raters"])
         shown = [p.name for p in own if not blind or blind_xml(p)]
-        order = teaches if name == "single" else chance
-        for clip in sorted((c for c in asked if dealt[c] == name), key=lambda c: (c not in first, order(c))):
+        served = sorted((c for c in asked if dealt[c] == name), key=chance)
+        if name == "single":  # the others are a random sample, and stay one however far people get
+            served.sort(key=lambda c: (c not in first, teaches(c)))
+        for clip in served:
             ids = tuple(sorted(d.id for task, d in drafts[clip].items() if task in shown))
             share.planned.append(Assignment(clip, share.project, name if blind else round, draft_ids=ids))
         shares.append(share)
