@@ -16,7 +16,8 @@ from typing import Any
 from curation.check_text import Context, walk
 from curation.deal import deal
 from curation.draft import Subject, context, write
-from curation.tasks import TaskPack, at_pointer, load_packs, pointer
+from curation.schema import pointer
+from curation.tasks import TaskPack, at_pointer, load_packs
 from curation.types import Clip, Draft, Json
 from curation.validate import record_issues
 
