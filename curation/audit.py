@@ -87,9 +87,8 @@ def _items(
         except UnreadableError as e:
             skip(e, number, texts)
             continue
-        of = cell(row, group)
         item = {"id": f"row {number}", "question": str(cell(row, question) or ""), "options": texts, "answer": place}
-        item["group"] = f"(row {number})" if of in (None, "") else str(of)
+        item["group"] = _group(row, group, number)
         items.append(item | {"family": str(cell(row, family[0])) if family else "all"})
     notes = [f"answers read as {style}", doubt]
     if alone := sum(item["group"] == f"({item['id']})" for item in items):
@@ -97,16 +96,23 @@ def _items(
     return items, skipped, [note for note in notes if note]
 
 
+def _group(row: Json, group: str, number: int) -> str:
+    """The row's group; one without is its own."""
+    of = cell(row, group)
+    return f"(row {number})" if of in (None, "") else str(of)
+
+
 def audit_texts(origin: str, *, text: str, group: str, limit: int | None = None) -> Json:
     """Copies and near copies among free texts (captions, descriptions) of different groups.
 
     `exact` counts pairs with the same words, `near` those of Jaccard similarity of at least `THRESHOLD` over three-word
     shingles, `reworded` those from `REWORDED` to it. Of a cluster of copies not every pair is listed (see `neardup`).
+    A row without a group is its own.
     """
     rows = read_rows(origin, [text, group])[:limit]
     text, group = match_column(rows, text), match_column(rows, group)
     texts = {f"row {n}": str(cell(row, text) or "") for n, row in enumerate(rows, 1)}
-    groups = {f"row {n}": str(cell(row, group)) for n, row in enumerate(rows, 1)}
+    groups = {f"row {n}": _group(row, group, n) for n, row in enumerate(rows, 1)}
     found = near_duplicates(texts, REWORDED)
     across = [(a, b, s) for a, b, s in found if groups[a] != groups[b]]
     return {

@@ -88,6 +88,9 @@ def check(path: Path, data: Json) -> None:
         key = next((str(k) for k in error.instance if k not in known), "?")
         near = difflib.get_close_matches(key, known, 1)
         message = f"unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}")
+    elif error.validator == "not":  # of `params`: what the request has already
+        taken = [one["required"][0] for one in error.validator_value["anyOf"]]
+        message = f"leave out {', '.join(k for k in taken if k in error.instance)}: it is set elsewhere"
     raise UsageError(f"{path}: {where}: {message}")
 
 

@@ -426,6 +426,8 @@ def test_copied_captions_are_found_across_groups(tmp_path: Path) -> None:
     assert [result[k] for k in ("n", "exact", "near", "reworded", "within_group", "empty")] == [65, 1, 1, 1, 1, 1]
     assert [set(p["groups"]) for p in result["pairs"]] == [{"v3", "copy"}, {"v4", "near"}, {"v5", "reworded"}]
     assert "1 pairs with the same words, 1 near copies, 1 reworded" in render_texts(result)
+    (tmp_path / "b.csv").write_text("video,text\n,all the same words\n,all the same words\n")
+    assert audit_texts(str(tmp_path / "b.csv"), text="text", group="video")["exact"] == 1  # no group is no common one
     with pytest.raises(UsageError, match="no column 'txt'"):
         audit_texts(str(tmp_path / "a.jsonl"), text="txt", group="video")
 

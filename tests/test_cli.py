@@ -46,6 +46,10 @@ def one_line(result: Result, code: int) -> str:
         ("- a\n", "a recipe is a mapping"),
         ("name: t\n", "'sources' is a required property"),
         (RECIPE + "tasks: [captoin]\n", "caption"),
+        (
+            RECIPE + "draft: {models: {m: {endpoint: local, model: m, params: {n: 2, stream: true}}}}\n",
+            "draft.models.m.params: leave out stream, n: it is set elsewhere",
+        ),
         ("!!python/object/apply:os.system ['true']\n", "not readable as YAML"),
     ],
 )
