@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -71,6 +72,16 @@ def check_price(model: Model, recipe: Recipe) -> None:
         raise UsageError(
             f"draft.models.{model.name}: a budget needs a price; say price: {{in: …, out: …}} (USD per million)"
         )
+
+
+def check_metadata(authors: Iterable[Model | None], subjects: list[Subject]) -> None:
+    """Raises UsageError for an attribute that a model is to be told and that no clip has."""
+    have = sorted({name for subject in subjects for name in subject.attributes})
+    for model in (m for m in authors if m is not None and subjects):
+        for name in model.metadata if isinstance(model.metadata, tuple) else ():
+            if name not in have:
+                there = ", ".join(have) or "none"
+                raise UsageError(f"draft.models.{model.name}.tell.metadata: no clip has '{name}'; there: {there}")
 
 
 def model_draft(pack: TaskPack, model: Model, subject: Subject, parents: list[Draft]) -> Draft:
@@ -154,4 +165,4 @@ def forbidden(model: Model, todo: Todo) -> str:
     source = todo.subject.source
     if not (model.frames and model.third_party) or (source and source.third_party_endpoint):
         return ""
-    return f"{model.base_url} is a third party, and its source's third_party_endpoint is no"
+    return f"{model.base_url} is a third party, and its source's third_party_endpoint is no; set it to true if you may"

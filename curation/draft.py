@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from curation.authors import Subject, Todo, load_authors, model_draft, refused
+from curation.authors import Subject, Todo, check_metadata, load_authors, model_draft, refused
 from curation.checks import open_errors
 from curation.deal import deal
 from curation.desk import Desk
@@ -150,6 +150,7 @@ def _job(ws: Workspace, recipe: Recipe, labels: Iterable[Label]) -> Job:
     event_fields = list(packs.pop("event").schema["properties"])
     authors = load_authors(recipe, packs)
     found = subjects(ws, labels)
+    check_metadata(authors.values(), found)
     seen = {}
     for ontology, pack in {pack.spec["ontology"]: pack for pack in packs.values()}.items():
         for subject in found:
@@ -251,7 +252,7 @@ def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Pr
         ws.refuse(refusals)
         report.notes += desk.notes()
         report.data |= desk.data()
-        report.ok, report.gate = not desk.failed, desk.gate
+        report.ok, report.gate = report.ok and not desk.failed, desk.gate
     return report
 
 
@@ -269,6 +270,7 @@ class State:
     waiting: set[str]  # tasks of which drafts were left
     counts: Counter[str]
     refusals: list[Refusal]
+    barred: list[str]  # tasks of which every request was turned away
 
 
 def draft_all(
@@ -281,12 +283,16 @@ def draft_all(
     chains: dict[str, Chain] = {subject.clip.id: {} for subject in job.subjects}
     faulty = open_errors(ws) if recipe["validate"]["flagged"] == "redraft" else {}
     counts = Counter(clips=len(job.subjects[:limit]))
-    state = State(job, desk, add, written, values, chains, faulty, set(), counts, [])
+    state = State(job, desk, add, written, values, chains, faulty, set(), counts, [], [])
     for pack in job.packs.values():
         _draft_task(state, pack, job.subjects[:limit], progress)
     counts.update(+Counter(refused=len(state.refusals), left=len(desk.left)))
     said = {"refused": [r.detail for r in state.refusals]}
-    return Report("draft", dict(counts), [*_unknown_words(job), *_why(state.refusals)], said), state.refusals
+    notes = [*_unknown_words(job), *_why(state.refusals)]
+    notes += [f"{name}: every request was turned away; mend that before going on" for name in state.barred]
+    if not job.subjects:
+        notes.append(f"no clip's event is resolved yet; next: autodrive resolve {recipe.path}")
+    return Report("draft", dict(counts), notes, said, ok=not state.barred), state.refusals
 
 
 def _draft_task(state: State, pack: TaskPack, subjects: list[Subject], progress: Progress | None) -> None:
@@ -323,7 +329,10 @@ def _draft_task(state: State, pack: TaskPack, subjects: list[Subject], progress:
                 state.counts["known"] += 1
     ready = [one for one in todo if _parents_there(state, pack, one, keep)]
     if model is not None and ready:
+        before = len(state.refusals)
         state.desk.write(pack, model, ready, keep)
+        barred = [r for r in state.refusals[before:] if r.reason in ("denied", "third_party")]
+        state.barred += [pack.name] if len(barred) == len(ready) else []
     elif model is None:
         for one in ready:
             keep(_by_template(job, pack, one, plans))

@@ -121,8 +121,9 @@ def forecast(
     rows = [{"task": t, "model": m, "prompt": p, **line.__dict__} for (t, m, p), line in desk.lines.items()]
     total = sum(r["asked"] for r in rows)
     notes = [_line(r) for r in rows]
-    if shown is not None and desk.clips:
-        notes.append(f"prompts, requests and frames of {len(desk.clips)} clips: {shown}")
+    if shown is not None:
+        notes += report.notes
+        notes += [f"prompts, requests and frames of {len(desk.clips)} clips: {shown}"] * bool(desk.clips)
     counts = {"clips": report.counts.get("clips", 0), "requests": total, "stored": sum(r["stored"] for r in rows)}
     return Report("forecast", counts, notes, {"forecast": rows})
 

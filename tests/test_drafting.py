@@ -840,3 +840,24 @@ def test_few_new_clips_are_dealt_to_among_the_others(tmp_path: Path, footage: Pa
     (plan,) = [d for d in drafts(ws, "vqa") if not d.clip_id and d.id not in before]
     assert 1 <= len(plan.value["plan"]) == len(plan.value["inputs"]) <= 3
     assert all(len([i for i in items if i["options"]]) >= 3 for items in plan.value["plan"].values())
+
+
+def test_a_task_that_is_turned_away_whole_stops_the_run_and_a_dry_run_says_so(tmp_path: Path, footage: Path) -> None:
+    ws = workspace(tmp_path / "work" / "a", footage, third_party=False)
+    recipe = recipe_for(tmp_path, "https://models.invalid/v1", BY_TASK, model=FRAMES)
+    told = " ".join(forecast(ws, recipe, shown=tmp_path / "dry").notes)
+    assert "set it to true if you may" in told and "description: every request was turned away" in told
+    assert not draft.run(ws, recipe).ok
+
+
+def test_an_attribute_that_no_clip_has_is_told(tmp_path: Path, footage: Path) -> None:
+    ws = workspace(tmp_path / "work" / "a", footage)
+    recipe = recipe_for(tmp_path, "http://127.0.0.1:9/v1", BY_TASK, model="      tell: {metadata: [wether]}\n")
+    with pytest.raises(UsageError, match="no clip has 'wether'; there: lane, light, seen_in, weather"):
+        draft.run(ws, recipe)
+
+
+def test_a_draft_run_without_events_says_what_to_do(tmp_path: Path, footage: Path) -> None:
+    ws = workspace(tmp_path / "work" / "a", footage)
+    ws.write_view("labels", [])
+    assert "autodrive resolve" in " ".join(draft.run(ws, recipe_for(tmp_path, "http://127.0.0.1:9/v1")).notes)

@@ -193,6 +193,7 @@ class Answers:
     def rename_batch(self, batch: str, name: str) -> None:
         """Give a batch the name its endpoint gave it."""
         self.db.execute("begin immediate")
+        self.db.execute("delete from batches where id = ? and ended_at is not null", (name,))  # of another server
         self.db.execute("update batches set id = ? where id = ?", (name, batch))
         self.db.execute("update batched set batch = ? where batch = ?", (name, batch))
         self.db.execute("commit")

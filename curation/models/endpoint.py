@@ -101,6 +101,8 @@ def load_model(name: str, given: Json) -> Model:
             f"draft.models.{name}.tell: some attributes tell the event; name those that do not: metadata: […]"
         )
     shown = own.pop("frames", None)
+    if shown and shown.get("n") and shown.get("fps"):
+        raise UsageError(f"draft.models.{name}.frames: give n (so many) or fps (so many a second), not both")
     if own.get("price") is None:
         own["price"] = prices().get(own["model"])
     model = Model(
