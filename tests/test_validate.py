@@ -284,6 +284,7 @@ def test_what_becomes_of_drafts_with_errors(tmp_path: Path) -> None:
     clip = next(d.clip_id for d in ws.read(Draft) if d.id == bad)
     validate.run(ws, recipe)
     assert list(checks.open_errors(ws)) == [bad] and checks.open_errors(ws)[bad][0].startswith("refusal /event: ")
+    recipe["review"]["text"]["shares"] = {"single": 1}  # of the others people judge a random sample first
     for flagged, left in (("drop", False), ("redraft", False), ("review_first", True)):
         recipe["validate"]["flagged"] = flagged
         assert (bad not in resolve.refused(ws, recipe)) == left
