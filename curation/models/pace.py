@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from curation.models.outcome import Left
 
-START = 32
+START = 64
 PATIENCE_S = 900.0  # a longer wait (a daily limit) is for the next run
 SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}

@@ -1,7 +1,8 @@
-"""The wire: one HTTP exchange through the `openai` package, and what its failure means.
+"""The wire: one HTTP exchange through the `openai` package's aiohttp client, and what its failure means.
 
-The package's way for bodies of one's own (`client.post` with `content`) takes the body as bytes, with the frames in
-already, and its aiohttp backend has no pool to scan: many times its typed methods' rate (tests/bench/draft.py).
+The body is bytes that are ready, with the frames in. The package's typed methods walk through every frame's text, its
+untyped `post` builds a request model and its options anew each time, and the default backend scans its pool for each
+request: tests/bench/draft.py has the figures.
 """
 
 from __future__ import annotations
@@ -53,25 +54,23 @@ class Client:
     def __init__(self, model: Model) -> None:
         self.model = model
         limits = httpx2.Limits(max_connections=model.in_flight + 8, max_keepalive_connections=model.in_flight + 8)
-        http = Capped(limits=limits, follow_redirects=False, timeout=None, trust_env=model.third_party)
-        http.whole_s = model.timeout_s
-        self.api = openai.AsyncOpenAI(
-            api_key=model.key(), base_url=model.base_url, max_retries=0, timeout=None, http_client=http
-        )
+        self.http = Capped(limits=limits, follow_redirects=False, timeout=None, trust_env=model.third_party)
+        self.http.whole_s = model.timeout_s
+        self.url = httpx2.URL(model.base_url.rstrip("/") + "/chat/completions")
+        self.headers = {"Authorization": f"Bearer {model.key()}", "Content-Type": "application/json"}
 
     async def close(self) -> None:
-        await self.api.close()
+        await self.http.aclose()
 
     async def send(self, raw: bytes) -> tuple[bytes, Mapping[str, str]]:
         """Body and headers of a 200 reply. Raises Turned, Denied, Halt."""
-        options: Any = {"headers": {"Content-Type": "application/json"}}
         try:
-            got = await self.api.post("/chat/completions", cast_to=httpx2.Response, content=raw, options=options)
-        except openai.APIConnectionError as e:  # the package calls refused and dropped connections time-outs, too
-            why = str(e.__cause__ or e) or type(e.__cause__).__name__
+            got = await self.http.post(self.url, content=raw, headers=self.headers)
+        except httpx2.HTTPError as e:  # the backend calls refused and dropped connections time-outs, too
+            why = str(e) or type(e).__name__
             raise Turned(f"no reply within {self.model.timeout_s:g} s" if "in time" in why else why) from None
-        except openai.APIStatusError as e:
-            raise failure(e.status_code, e.response.headers, e.response.text, self.model) from None
+        if got.status_code >= 300:
+            raise failure(got.status_code, got.headers, got.text, self.model)
         kind = got.headers.get("content-type", "")
         if "json" not in kind:
             raise Turned(f"the reply is {kind.split(';')[0] or 'of no stated type'}, no JSON; is base_url right?")
