@@ -164,7 +164,7 @@ class Asker:
                 await asyncio.sleep(random.uniform(0.5, 1.5) * (0.1 if wait else min(30.0, 0.5 * 2**attempt)))
         self.fruitless += 1
         if self.fruitless >= GIVE_UP:
-            self.down = f"{self.model.base_url} does not answer: {why}"
+            self.down = f"{self.model.base_url} does not answer: {why}; is it running, and base_url right?"
         raise Left(why)
 
     async def _attempt(self, raw: bytes, likely: float, attempt: int, q: Question) -> Answer:

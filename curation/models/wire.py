@@ -67,7 +67,7 @@ class Client:
         try:
             got = await self.http.post(self.url, content=raw, headers=self.headers)
         except httpx2.HTTPError as e:  # the backend calls refused and dropped connections time-outs, too
-            why = str(e) or type(e).__name__
+            why = str(e).partition(" ssl:")[0] or type(e).__name__
             raise Turned(f"no reply within {self.model.timeout_s:g} s" if "in time" in why else why) from None
         if got.status_code >= 300:
             raise failure(got.status_code, got.headers, got.text, self.model)
@@ -89,7 +89,7 @@ def failure(status: int, headers: Mapping[str, str], text: str, model: Model) ->
     if model.key_env:
         why = why.replace(model.key(), "(the key)")
     why = why.encode("utf-8", "replace").decode()
-    line = f"HTTP {status}: {' '.join(why.split()):.300}"
+    line = f"HTTP {status}: {' '.join(why.split()).rstrip('. '):.300}"
     where = f"{model.base_url}: {line}"
     if status in (401, 403):
         return Halt(f"{where}; check {model.key_env or 'the key (key_env)'}")
