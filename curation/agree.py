@@ -82,7 +82,11 @@ def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Pr
     ws.write_view("gate", gates)
     effects = anchoring(reviews, share_of(ws), packs, groups, drafts, recipe.seed)
     ws.write_view("anchoring", effects)
-    notes += [f"gate on {g['message']}" for g in gates] + [_effect(e) for e in effects]
+    notes += [f"gate on {g['message']}" for g in gates]
+    if any(e["value"] is not None for e in effects):
+        notes += [_effect(e) for e in effects]
+    elif effects:
+        notes.append(f"anchoring by drafts: undefined ({effects[0]['reason']})")
     counts = {"fields": len(rows), "ratings": sum(map(len, fields.values()))}
     return Report("agree", counts, notes, {"fields": rows, "anchoring": effects})
 
