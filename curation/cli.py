@@ -1,6 +1,6 @@
 """The command `autodrive`. Exit codes: 0 fine, 1 the data has problems, 2 called wrongly.
 
-Only light modules are imported here; each command imports its worker when it is called.
+Only light modules are imported here; each command imports its worker when it is called (a test holds this).
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from typing import Any
 
 import click
 
-from curation import __version__
+from curation import __version__, pipeline, records
 from curation.errors import AutodriveError, UsageError
+from curation.recipe import Recipe, demo_recipe, load_recipe, write_starter
+from curation.store import Workspace
+from curation.types import Progress, Report
 
 LIMIT = click.option("--limit", type=click.IntRange(min=1), help="Take at most N items.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 PATH = click.Path(path_type=Path)
 THERE = click.Path(path_type=Path, exists=True)
 RECIPE = click.argument("recipe", type=PATH)
-
-# What the machine refuses, and no code can mend: rights, room, a file where a folder should be.
-REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-REFUSED |= {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT}
+CLEAR = "\033[K"  # the rest of a terminal's line
 
 
 class _Group(click.Group):
@@ -39,7 +39,7 @@ class _Group(click.Group):
             click.echo(f"Error: {e}", err=True)
             ctx.exit(e.exit_code)
         except OSError as e:
-            if e.errno not in REFUSED:
+            if e.errno in (None, errno.EPIPE):  # who reads our output has seen enough: click knows what to do
                 raise
             where = e.filename or ctx.invoked_subcommand
             click.echo(f"Error: {where}: {e.strerror}; mend that, then run it again", err=True)
@@ -59,43 +59,33 @@ def main() -> None:
 
 
 @contextmanager
-def _progress() -> Iterator[Any]:
-    """A progress callback that tells rate and time left: beside a bar on a terminal, a line in 5 s elsewhere."""
+def _progress() -> Iterator[Progress]:
+    """A progress callback that tells rate and time left: one line rewritten on a terminal, a line in 5 s elsewhere."""
     from time import monotonic
 
+    terminal = sys.stderr.isatty()
     start: dict[str, tuple[float, int]] = {}
-
-    def told(t: float, what: str, done: int, total: int) -> str:
-        began, first = start.setdefault(what, (t, done))
-        rate = (done - first) / (t - began) if t > began else 0
-        return f"{what}: {done}/{total}" + (f", {rate:.1f}/s, {(total - done) / rate:.0f} s left" if rate > 0 else "")
-
-    if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn
-
-        columns = BarColumn(), TextColumn("{task.description}", markup=False)
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            one = bar.add_task("")
-
-            def show(what: str, done: int, total: int) -> None:
-                bar.update(one, description=told(monotonic(), what, done, total), completed=done, total=total)
-
-            yield show
-        return
     last = monotonic()
 
-    def line(what: str, done: int, total: int) -> None:
+    def show(what: str, done: int, total: int) -> None:
         nonlocal last
-        text = told(t := monotonic(), what, done, total)
-        if t - last >= 5:
-            last = t
-            click.echo(f"  {text}", err=True)
+        began, first = start.setdefault(what, (t := monotonic(), done))
+        if t - last < (0.1 if terminal else 5) and not (terminal and done == total):
+            return
+        last = t
+        rate = (done - first) / (t - began) if t > began else 0
+        left = f", {rate:.1f}/s, {(total - done) / rate:.0f} s left" if rate > 0 else ""
+        text = f"{what}: {done}/{total}{left}"
+        click.echo(f"\r{text}{CLEAR}" if terminal else f"  {text}", err=True, nl=not terminal)
 
-    yield line
+    try:
+        yield show
+    finally:
+        if terminal:
+            click.echo(f"\r{CLEAR}", err=True, nl=False)
 
 
-def _show(report: Any, as_json: bool) -> None:
+def _show(report: Report, as_json: bool) -> None:
     if as_json:
         data = {"stage": report.stage, "ok": report.ok, "counts": report.counts, "notes": report.notes}
         click.echo(json.dumps(data | {"gate": report.gate} | report.data, ensure_ascii=False))
@@ -110,25 +100,30 @@ def _show(report: Any, as_json: bool) -> None:
         click.echo(report.data["report"])
 
 
-def _open(path: Path) -> tuple[Any, Any]:
+def _open(path: Path) -> tuple[Recipe, Workspace]:
     """The recipe and its workspace."""
-    from curation.pipeline import open_workspace
-    from curation.recipe import load_recipe
-
     recipe = load_recipe(path)
-    return recipe, open_workspace(recipe)
+    return recipe, pipeline.open_workspace(recipe)
+
+
+def _perform(name: str, ws: Workspace, recipe: Recipe, limit: int | None, as_json: bool) -> Report:
+    """Do one step and show its report; before models are asked, what that will cost."""
+    if name in ("draft", "redraft") and recipe["draft"]["models"] and not as_json:
+        from curation.forecast import forecast
+
+        _show(forecast(ws, recipe, limit=limit), as_json)
+    with _progress() as progress:
+        report = pipeline.perform(name, ws, recipe, limit=limit, progress=progress)
+    report.stage = name
+    _show(report, as_json)
+    return report
 
 
 def _stage(name: str, path: Path, limit: int | None, as_json: bool, fail_on: str | None = None) -> None:
-    from curation.pipeline import perform
-
     recipe, ws = _open(path)
     if fail_on:
         recipe["validate"]["fail_on"] = fail_on
-    with _progress() as progress:
-        report = perform(name, ws, recipe, limit=limit, progress=progress)
-    _show(report, as_json)
-    if not report.ok:
+    if not _perform(name, ws, recipe, limit, as_json).ok:
         sys.exit(1)
 
 
@@ -163,27 +158,18 @@ for _name, _text in HELP.items():
 
 @main.command()
 @RECIPE
-@click.option(
-    "--dry-run", is_flag=True, help="Send nothing: show the first prompts and frames, and what it would cost."
-)
+@click.option("--dry-run", is_flag=True, help="Send nothing: show the first prompts and frames, and the cost.")
 @LIMIT
 @JSON
 def draft(recipe: Path, dry_run: bool, limit: int | None, as_json: bool) -> None:
     """Write the texts of every clip whose event is resolved, by template or by model."""
-    loaded, ws = _open(recipe)
-    if dry_run or not as_json:
-        _forecast(loaded, ws, limit, as_json, dry_run)
     if not dry_run:
         _stage("draft", recipe, limit, as_json)
-
-
-def _forecast(recipe: Any, ws: Any, limit: int | None, as_json: bool, show_prompts: bool = False) -> None:
-    """What models would be asked, if any are named."""
+        return
     from curation.forecast import forecast
 
-    if recipe["draft"]["models"] or show_prompts:
-        folder = ws.root / "views" / "dry-run" if show_prompts else None
-        _show(forecast(ws, recipe, limit=limit, shown=folder), as_json)
+    loaded, ws = _open(recipe)
+    _show(forecast(ws, loaded, limit=limit, shown=ws.root / "views" / "dry-run"), as_json)
 
 
 @main.command()
@@ -196,25 +182,15 @@ def run(recipe: Path, until: str | None, limit: int | None, as_json: bool) -> No
 
     --limit holds for ingest and clip. With --json every step prints one line, a JSON object of its own.
     """
-    from curation.recipe import load_recipe
-
     sys.exit(run_recipe(load_recipe(recipe), until, limit, as_json))
 
 
-def run_recipe(recipe: Any, until: str | None = None, limit: int | None = None, as_json: bool = False) -> int:
+def run_recipe(recipe: Recipe, until: str | None = None, limit: int | None = None, as_json: bool = False) -> int:
     """Run the steps of a recipe; returns the exit code."""
-    from curation.pipeline import open_workspace, perform, plan
-
-    names = plan(recipe, until)
-    ws = open_workspace(recipe)
+    names = pipeline.plan(recipe, until)
+    ws = pipeline.open_workspace(recipe)
     for name in names:
-        if name in ("draft", "redraft") and not as_json:
-            _forecast(recipe, ws, None, as_json)
-        with _progress() as progress:
-            first = limit if name in ("ingest", "clip") else None
-            report = perform(name, ws, recipe, limit=first, progress=progress)
-        report.stage = name
-        _show(report, as_json)
+        report = _perform(name, ws, recipe, limit if name in ("ingest", "clip") else None, as_json)
         if not report.ok and not (name == "validate" and "redraft" in names):  # revalidate has the last word
             click.echo(f"Stopped at {name}: mend what it says and run the same command again.", err=True)
             return 1
@@ -229,8 +205,6 @@ def run_recipe(recipe: Any, until: str | None = None, limit: int | None = None, 
 @click.option("--seed", type=int, default=0, show_default=True)
 def demo(out: Path, small: bool, seed: int) -> None:
     """The main job end to end, offline, on rendered footage: from video files to a scored model."""
-    from curation.recipe import demo_recipe
-
     sys.exit(run_recipe(demo_recipe(out, small=small, seed=seed)))
 
 
@@ -238,8 +212,6 @@ def demo(out: Path, small: bool, seed: int) -> None:
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 def init(folder: Path) -> None:
     """Write a recipe to start from into FOLDER."""
-    from curation.recipe import write_starter
-
     click.echo(f"wrote {write_starter(folder)}; edit it, then: autodrive run {folder / 'recipe.yaml'}")
 
 
@@ -248,10 +220,7 @@ def init(folder: Path) -> None:
 @JSON
 def status(recipe: Path, as_json: bool) -> None:
     """What the workspace holds and what comes next."""
-    from curation.recipe import load_recipe
-    from curation.records import status as look
-
-    _show(look(load_recipe(recipe)), as_json)
+    _show(records.status(load_recipe(recipe)), as_json)
 
 
 @main.command()
@@ -262,9 +231,7 @@ def status(recipe: Path, as_json: bool) -> None:
 )
 def show(record_id: str, workspace: Path | None, sheet: Path | None) -> None:
     """A record with its ancestry; the start of an id is enough."""
-    from curation.records import show as look
-
-    click.echo(look(record_id, workspace, sheet))
+    click.echo(records.show(record_id, workspace, sheet))
 
 
 @main.command()
@@ -273,12 +240,9 @@ def show(record_id: str, workspace: Path | None, sheet: Path | None) -> None:
 @JSON
 def verify(recipe: Path | None, release: Path | None, as_json: bool) -> None:
     """Re-hash every record, clip and release file; list what broke."""
-    from curation.recipe import load_recipe
-    from curation.records import verify as look
-
     if (recipe is None) == (release is None):
         raise UsageError("verify takes a RECIPE or --release FOLDER")
-    report = look(load_recipe(recipe).workspace if recipe else None, release)
+    report = records.verify(load_recipe(recipe).workspace if recipe else None, release)
     _show(report, as_json)
     if not report.ok:
         sys.exit(1)
@@ -364,10 +328,7 @@ def _decide(kind: str, text: str) -> None:
     @click.option("--reason", required=True)
     @click.option("--who", required=True, help="Who decides.")
     def command(recipe: Path, target: str, reason: str, who: str) -> None:
-        from curation.recipe import load_recipe
-        from curation.records import decide
-
-        click.echo(decide(load_recipe(recipe), kind, target, reason, who))
+        click.echo(records.decide(load_recipe(recipe), kind, target, reason, who))
 
 
 _decide("dismiss", "Dismiss a finding of validate, with a reason.")
@@ -376,40 +337,27 @@ _decide("yank", "Take a source or clip out of all later releases, with a reason.
 
 @main.command()
 @click.argument("recipe", type=PATH, required=False)
-@click.option(
-    "--table",
-    type=PATH,
-    help="Any long table: columns item, rater, field, value, optional group.",
-)
+@click.option("--table", type=PATH, help="Any long table: columns item, rater, field, value, optional group.")
 @click.option(
     "--level",
     "levels",
     multiple=True,
     metavar="[FIELD=]LEVEL",
-    help="Level of measurement: nominal, ordinal (ordinal:low<mid<high), interval, ratio or segment.",
+    help="nominal, ordinal (ordinal:low<mid<high), interval, ratio or segment; without FIELD of all others.",
 )
-@click.option("--replicates", type=click.IntRange(min=1), default=1000, show_default=True, help="Bootstrap replicates.")
-@click.option("--seed", type=int, default=0, show_default=True)
 @JSON
-def agree(
-    recipe: Path | None, table: Path | None, levels: tuple[str, ...], replicates: int, seed: int, as_json: bool
-) -> None:
+def agree(recipe: Path | None, table: Path | None, levels: tuple[str, ...], as_json: bool) -> None:  # fmt: skip
     """Agreement between raters: of a workspace's reviews, or of any long TABLE."""
-    if (recipe is None) == (table is None):
-        raise UsageError("agree takes a RECIPE or --table FILE")
-    if recipe is not None:
+    if recipe is not None and table is None:
         _stage("agree", recipe, None, as_json)
-        return
-    from curation.agreement import LEVELS, agree_table, render_agreement
+    elif table is not None and recipe is None:
+        from curation.agreement import agree_table, render_agreement
 
-    assert table is not None
-    named: dict[str, str] = {}
-    for one in levels:
-        plain = one.partition(":")[0] in LEVELS or "=" not in one  # for all fields that are not named
-        name, _, level = ("", "", one) if plain else one.partition("=")
-        named[name] = level
-    result = agree_table(table, level=named, seed=seed, replicates=replicates)
-    click.echo(json.dumps(result, ensure_ascii=False) if as_json else render_agreement(result))
+        named = {field: level for field, _, level in (one.rpartition("=") for one in levels)}
+        result = agree_table(table, level=named)
+        click.echo(json.dumps(result, ensure_ascii=False) if as_json else render_agreement(result))
+    else:
+        raise UsageError("agree takes a RECIPE or --table FILE")
 
 
 @main.command()

@@ -17,9 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from curation.errors import Refused
 from curation.groups import groups
 from curation.ids import fraction, seeded, sha256_file
-from curation.media import CutInfo, MediaError, cut
+from curation.media import CutInfo, cut
 from curation.pool import spread
 from curation.recipe import Recipe
 from curation.sources.table import printable
@@ -212,16 +213,16 @@ def cut_source(job: Job) -> list[CutInfo | Refusal]:
     problem = None
     try:
         if sha256_file(path) != source.sha256:
-            problem = MediaError("changed", f"{source.uri} is not the file that was ingested; run ingest again")
+            problem = Refused("changed", f"{source.uri} is not the file that was ingested; run ingest again")
     except OSError as e:
-        problem = MediaError("missing", f"{source.uri} cannot be read any more ({e.strerror}); run ingest again")
+        problem = Refused("missing", f"{source.uri} cannot be read any more ({e.strerror}); run ingest again")
     results: list[CutInfo | Refusal] = []
     for clip in job.clips:
         try:
             if problem:
                 raise problem
             results.append(cut(path, job.folder / f"{clip.id}.mp4", clip.start_s, clip.end_s, clip.profile))
-        except MediaError as e:
+        except Refused as e:
             key = f"{source.dataset}/{source.key}@{clip.start_s:g}"
             results.append(Refusal("clip", printable(key), e.reason, printable(e.detail)))
     return results

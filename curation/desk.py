@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 
 from curation.authors import Todo, answered, check_price, forbidden, refused, told
 from curation.dialogue import Outcome, converse
-from curation.errors import DataError, UsageError
-from curation.media import MediaError
+from curation.errors import DataError, Refused, UsageError
 from curation.models.answers import Answer, Answers, Question
 from curation.models.ask import OVER_BUDGET, Asker, Bill, Budget, cost, dumps, estimate
 from curation.models.endpoint import Model, body, load_model
@@ -156,7 +155,7 @@ class Desk:
                     self.stopped.add(str(e))
                 except Denied as e:
                     keep(refused(one, "denied", str(e)))
-                except MediaError as e:
+                except Refused as e:
                     keep(refused(one, e.reason, e.detail))
 
         async with asyncio.TaskGroup() as group:
@@ -181,7 +180,7 @@ class Desk:
                 raw = dumps(missing.body)
                 try:
                     fill(raw, self._pictures)
-                except MediaError as e:
+                except Refused as e:
                     keep(refused(one, e.reason, e.detail))
                     continue
                 most = cost(model, estimate(model, raw), model.max_tokens, batch=True) or 0.0

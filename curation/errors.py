@@ -2,6 +2,7 @@
 
 AutodriveError            one line: where, what, the fix
 ├── DataError             the data has problems          exit 1
+│   └── Refused           one item is not taken; becomes a Refusal
 └── UsageError            called wrongly, bad recipe     exit 2
 
 Anything else that escapes is a defect of ours and keeps its traceback.
@@ -18,6 +19,17 @@ class AutodriveError(Exception):
 
 class DataError(AutodriveError):
     """The data (or a service that holds it) has a problem."""
+
+
+class Refused(DataError):  # noqa: N818 - named for what becomes of it
+    """One row, file or answer cannot be taken. `reason` is a short code, `detail` one line for a person."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.reason, self.detail = reason, detail
+
+    def __str__(self) -> str:
+        return self.detail
 
 
 class UsageError(AutodriveError):

@@ -15,9 +15,9 @@ from importlib import import_module
 from itertools import islice
 from pathlib import Path
 
-from curation.errors import UsageError
+from curation.errors import Refused, UsageError
 from curation.ids import canonical_json, sha256_file
-from curation.media import MediaError, probe
+from curation.media import probe
 from curation.pool import spread
 from curation.recipe import Recipe
 from curation.sources.table import ontology, printable
@@ -105,14 +105,14 @@ def examine(claim: Source) -> Source | Refusal:
         root = os.path.realpath(claim.root)
         path = Path(os.path.realpath(os.path.join(root, claim.uri)))
         if not path.is_relative_to(root):
-            raise MediaError("outside_root", f"{claim.uri!r} leads out of {root}; move the file into the folder")
+            raise Refused("outside_root", f"{claim.uri!r} leads out of {root}; move the file into the folder")
         media = probe(path)
         late = _after_end(claim, media.duration_s, media.fps)
         if late:
-            raise MediaError("event_after_end", f"{late}, but {claim.uri} ends at {media.duration_s:.2f} s")
+            raise Refused("event_after_end", f"{late}, but {claim.uri} ends at {media.duration_s:.2f} s")
         facts = {k: v for k, v in media._asdict().items() if k != "frames"}
         return replace(claim, sha256=sha256_file(path), **facts, id="")
-    except MediaError as e:
+    except Refused as e:
         return Refusal("ingest", key, e.reason, e.detail)
     except (OSError, ValueError) as e:
         return Refusal("ingest", key, "unreadable", f"{claim.uri!r} cannot be read ({e})")

@@ -24,7 +24,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from curation.errors import DataError
+from curation.errors import DataError, Refused
 from curation.measure import Measure
 
 Image = NDArray[np.uint8]
@@ -32,17 +32,6 @@ Image = NDArray[np.uint8]
 FORMATS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,wav,mp3,aac,flac"
 SCALE = int(Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXACT | Interpolation.FULL_CHR_H_INT)
 MAX_GAP_S = 1.0  # a wanted moment farther than this from any frame is a hole in the file
-
-
-class MediaError(DataError):
-    """A video cannot be used. `reason` is a short code, `detail` one line for a person."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(reason, detail)
-        self.reason, self.detail = reason, detail
-
-    def __str__(self) -> str:
-        return self.detail
 
 
 class Media(NamedTuple):
@@ -68,7 +57,7 @@ class CutInfo(NamedTuple):
 
 @contextmanager
 def _open(source: Path | bytes) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """The container and its first real video stream. Raises MediaError for whatever is wrong with the file."""
+    """The container and its first real video stream. Raises Refused for whatever is wrong with the file."""
     name = source.name if isinstance(source, Path) else "video"
     mp4 = _head(source)[4:] in (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"styp")
     target: Any = str(source.absolute()) if isinstance(source, Path) else io.BytesIO(source)
@@ -78,17 +67,17 @@ def _open(source: Path | bytes) -> Iterator[tuple[InputContainer, VideoStream]]:
             video = next((s for s in container.streams.video if not s.disposition & covers), None)
             kinds = sorted({s.type for s in container.streams})
             if kinds in ([], ["data"]) or (video and not video.codec_context):
-                raise MediaError("truncated", f"{name} is cut short inside its index, or its codec is unknown")
+                raise Refused("truncated", f"{name} is cut short inside its index, or its codec is unknown")
             if not video:
-                raise MediaError("no_video_stream", f"{name} holds {', '.join(kinds)} but no video stream")
+                raise Refused("no_video_stream", f"{name} holds {', '.join(kinds)} but no video stream")
             video.codec_context.thread_count = 1
             yield container, video
     except av.error.FFmpegError as e:
         said = (e.strerror or type(e).__name__).rstrip(". ")
         if mp4:
             detail = f"{name} is cut short or damaged: its index cannot be read ({said}); copy it again from the camera"
-            raise MediaError("truncated", detail) from e
-        raise MediaError("not_video", f"{name} is no video file, whatever its name says ({said})") from e
+            raise Refused("truncated", detail) from e
+        raise Refused("not_video", f"{name} is no video file, whatever its name says ({said})") from e
 
 
 def _head(source: Path | bytes) -> bytes:
@@ -97,16 +86,16 @@ def _head(source: Path | bytes) -> bytes:
         return source[:8]
     try:
         if not stat.S_ISREG(source.stat().st_mode):
-            raise MediaError("unreadable", f"{source.name} is no regular file; name a video")
+            raise Refused("unreadable", f"{source.name} is no regular file; name a video")
         with source.open("rb") as f:
             head = f.read(8)
     except FileNotFoundError as e:
         hint = "" if source.name.isascii() else " (file names must be in Unicode NFC)"
-        raise MediaError("missing", f"{source.name} is not there; check the path in the table{hint}") from e
+        raise Refused("missing", f"{source.name} is not there; check the path in the table{hint}") from e
     except OSError as e:
-        raise MediaError("unreadable", f"{source.name} cannot be read ({e.strerror})") from e
+        raise Refused("unreadable", f"{source.name} cannot be read ({e.strerror})") from e
     if not head:
-        raise MediaError("empty", f"{source.name} has no bytes; copy it again")
+        raise Refused("empty", f"{source.name} has no bytes; copy it again")
     return head
 
 
@@ -133,7 +122,7 @@ class _Reader:
         self.frames = _decode(container, stream, 0.0)
         first = next(self.frames, None)
         if first is None:
-            raise MediaError("zero_frames", "the video stream holds no frame that can be decoded")
+            raise Refused("zero_frames", "the video stream holds no frame that can be decoded")
         self.origin, self.first = first
         self.before: tuple[float, VideoFrame] | None = None
         self.now: tuple[float, VideoFrame] | None = (0.0, self.first)
@@ -159,17 +148,17 @@ class _Reader:
             while self.now is not None and self.now[0] < target:
                 self.before, self.now = self.now, self._next()
         except av.error.FFmpegError as e:
-            raise MediaError("truncated", f"it cannot be read near {target:.2f} s ({e.strerror})") from e
+            raise Refused("truncated", f"it cannot be read near {target:.2f} s ({e.strerror})") from e
         around = [shown for shown in (self.before, self.now) if shown is not None]
         if not around:
-            raise MediaError("truncated", f"no frame can be decoded near {target:.2f} s")
+            raise Refused("truncated", f"no frame can be decoded near {target:.2f} s")
         return min(around, key=lambda shown: abs(shown[0] - target))
 
 
 def probe(path: Path) -> Media:
     """What is in the file, from its packets and one decoded frame, not from what its header promises.
 
-    Raises MediaError with reason `missing`, `unreadable`, `empty`, `not_video`, `no_video_stream` (audio only),
+    Raises Refused with reason `missing`, `unreadable`, `empty`, `not_video`, `no_video_stream` (audio only),
     `zero_frames` or `truncated` (the index promises data that is not in the file, or the end never comes).
     """
     with _open(path) as (container, stream):
@@ -188,9 +177,9 @@ def probe(path: Path) -> Media:
         short = {"matroska", "webm", "avi", "flv", "asf"} & set(container.format.name.split(","))
         if beyond or (short and promised - end > max(1.0, 0.05 * promised)):
             detail = f"{path.name} is cut short: about {end:.1f} s of {promised:.1f} s are in the file; copy it again"
-            raise MediaError("truncated", detail)
+            raise Refused("truncated", detail)
         if not shown:
-            raise MediaError("zero_frames", f"{path.name} has a video stream without a single frame")
+            raise Refused("zero_frames", f"{path.name} has a video stream without a single frame")
         tick, usual = float(stream.time_base or 0), 1 / float(stream.average_rate or 1)
         container.seek(0)
         width, height = _shown_size(_Reader(container, stream).first, stream)
@@ -230,13 +219,13 @@ def cut(src: Path, dst: Path, start_s: float, end_s: float, profile: dict[str, A
     `profile`: `fps` (frames a second out), `height` (at most; never enlarged), `crf`. The frame shown at i / fps is
     the source frame nearest to start_s + i / fps. Video only, no metadata, yuv420p, first frame at 0, a keyframe each
     second, index in front, no reordering, one thread and no CPU-specific code: the same input gives the same bytes.
-    Raises MediaError: those of `probe`, and `truncated` where the wanted time is not in the file; DataError if `dst`
+    Raises Refused: those of `probe`, and `truncated` where the wanted time is not in the file; DataError if `dst`
     cannot be written.
     """
     rate = Fraction(profile["fps"]).limit_denominator(1001)
     count = round((end_s - start_s) * rate)
     if count < 1:
-        raise MediaError("too_short", f"a cut of {end_s - start_s:.3f} s holds no frame at {float(rate):g} a second")
+        raise Refused("too_short", f"a cut of {end_s - start_s:.3f} s holds no frame at {float(rate):g} a second")
     measure = Measure(float(rate))
     with _open(src) as (container, stream):
         reader = _Reader(container, stream, start_s)
@@ -248,7 +237,7 @@ def cut(src: Path, dst: Path, start_s: float, end_s: float, profile: dict[str, A
                 time, frame = reader.nearest(target)
                 if abs(time - target) > MAX_GAP_S:
                     detail = f"{src.name} has no frame within {MAX_GAP_S:g} s of {target:.2f} s (nearest {time:.2f} s)"
-                    raise MediaError("truncated", detail)
+                    raise Refused("truncated", detail)
                 if shown is None or shown[0] != time:
                     shown = time, _picture(frame, (width, height), "yuv420p")
                 picture = shown[1]
@@ -259,7 +248,7 @@ def cut(src: Path, dst: Path, start_s: float, end_s: float, profile: dict[str, A
     with _open(dst) as (container, stream):
         times = [(p.pts or 0) * p.time_base for p in container.demux(stream) if p.size]
     if times != [i / rate for i in range(count)]:
-        raise MediaError("bad_cut", f"{dst.name}: wrote {len(times)} frames where {count} from 0 s were due")
+        raise Refused("bad_cut", f"{dst.name}: wrote {len(times)} frames where {count} from 0 s were due")
     return CutInfo(count, float(rate), width, height, measure.result(), tuple(measure.hashes))
 
 
@@ -303,7 +292,7 @@ def sample_frames(
     """Frames as uint8 RGB (T, height, width, 3) and their true times in seconds.
 
     `times` ascending, or `n` moments in the middle of n equal parts; the frame nearest to each. `size` is
-    (width, height) exactly; else the aspect is kept and the height limited to `max_height`. Raises MediaError.
+    (width, height) exactly; else the aspect is kept and the height limited to `max_height`. Raises Refused.
     """
     with _open(source) as (container, stream):
         if times is None:

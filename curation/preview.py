@@ -25,7 +25,7 @@ def stamp(image: media.Image, text: str) -> media.Image:
 def contact_sheet(
     path: Path, out_png: Path, n: int = 12, columns: int = 4, height: int = 180, times: Sequence[float] | None = None
 ) -> None:
-    """A PNG of `n` frames, or of those at `times` (ascending, s), with their times, row by row. Raises MediaError."""
+    """A PNG of `n` frames, or of those at `times` (ascending, s), with their times, row by row. Raises Refused."""
     from moviepy import ImageClip, clips_array
 
     frames, times = media.sample_frames(path, n=n, times=times, max_height=height)
@@ -36,7 +36,7 @@ def contact_sheet(
 
 
 def preview(path: Path, out_mp4: Path) -> None:
-    """A copy with the running time drawn in, to look at. Raises MediaError."""
+    """A copy with the running time drawn in, to look at. Raises Refused."""
     from moviepy import VideoFileClip
 
     media.probe(path)

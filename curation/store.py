@@ -35,21 +35,14 @@ def now() -> str:
 
 def load(kind: type[R], row: Json) -> R:
     """A record from its stored row. Raises DataError for fields this version does not know."""
-    row = {k: v for k, v in row.items() if k != "_"}
-    known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
-    unknown = sorted(set(row) - set(known))
-    if unknown:
-        what = f"{kind.__name__} {row.get('id', '?')}"
-        raise DataError(f"{what}: unknown field {unknown[0]!r}; written by a newer version?")
-    for name, value in row.items():
-        if str(known[name].type).startswith("tuple["):
-            row[name] = tuple(value)
+    lists = {f.name for f in fields(kind) if str(f.type).startswith("tuple[")}  # type: ignore[arg-type]
     try:
+        row = {k: tuple(v) if k in lists else v for k, v in row.items()}
         if "events" in row:
             row["events"] = tuple(Event(**{**e, "classes": tuple(e["classes"])}) for e in row["events"])
         return kind(**row)
     except TypeError as e:
-        raise DataError(f"{kind.__name__} {row.get('id', '?')}: {e}") from None
+        raise DataError(f"{kind.__name__} {row.get('id', '?')}: {e}; written by a newer version?") from None
 
 
 def dump(record: Record | Json) -> str:

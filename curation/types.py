@@ -33,14 +33,15 @@ class Event:
 
 
 class Record:
-    """What all records share: an `id` that is the hash of `identity()`, tagged with `kind`."""
+    """What all records share: an `id` that is the hash of the fields that `hashed` names, tagged with `kind`."""
 
     __slots__ = ()
     kind: ClassVar[str]
+    hashed: ClassVar[tuple[str, ...]]
     id: str
 
-    def identity(self) -> Any:
-        raise NotImplementedError
+    def identity(self) -> list[Any]:
+        return [getattr(self, name) for name in self.hashed]
 
     def __post_init__(self) -> None:
         if not self.id:
@@ -50,6 +51,10 @@ class Record:
 @dataclass(frozen=True, slots=True)
 class Source(Record):
     kind: ClassVar[str] = "source"
+    hashed = (
+        "kind", "dataset", "key", "sha256", "duration_s", "fps", "width", "height", "drive", "upload", "events",
+        "attributes", "licence_video", "licence_annotation", "redistribute", "third_party_endpoint", "commercial",
+    )  # fmt: skip
     dataset: str
     key: str
     uri: str  # relative to the root of its recipe entry
@@ -70,14 +75,11 @@ class Source(Record):
     root: str = ""  # where the file was read; a fact of this machine, not hashed
     id: str = ""
 
-    def identity(self) -> Any:
-        skip = ("id", "root", "uri")
-        return [getattr(self, f) for f in self.__dataclass_fields__ if f not in skip]
-
 
 @dataclass(frozen=True, slots=True)
 class Clip(Record):
     kind: ClassVar[str] = "clip"
+    hashed = ("source_id", "start_s", "end_s", "profile", "parent_id", "horizon_s")
     source_id: str
     role: str  # event, background, pre_event
     start_s: float
@@ -96,9 +98,6 @@ class Clip(Record):
     phashes: tuple[str, ...] = ()
     id: str = ""
 
-    def identity(self) -> Any:
-        return [self.source_id, self.start_s, self.end_s, self.profile, self.parent_id, self.horizon_s]
-
     @property
     def duration_s(self) -> float:
         return self.frames / self.fps if self.fps else 0.0
@@ -109,6 +108,7 @@ class Draft(Record):
     """A written value. A set-level draft (an answer plan) has an empty `clip_id` and is a parent of others."""
 
     kind: ClassVar[str] = "draft"
+    hashed = ("clip_id", "task", "spec", "parents", "sample")
     clip_id: str
     task: str
     value: Any
@@ -125,9 +125,6 @@ class Draft(Record):
     cost_usd: float = 0.0
     written_at: str = ""
     id: str = ""
-
-    def identity(self) -> Any:
-        return [self.clip_id, self.task, self.spec, self.parents, self.sample]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +149,7 @@ class Review(Record):
     reviewed_at: str = ""
     id: str = ""
 
-    def identity(self) -> Any:
+    def identity(self) -> list[Any]:
         payload = [self.verdict, self.value, self.draft_id, self.item_id, self.faults, self.comment]
         payload += [self.origin, self.guideline, self.remote, self.revision]
         return [self.clip_id, self.task, self.reviewer, self.round, make_id("payload", payload)]
@@ -161,6 +158,7 @@ class Review(Record):
 @dataclass(frozen=True, slots=True)
 class Decision(Record):
     kind: ClassVar[str] = "decision"
+    hashed = ("target", "decision", "reason", "who")
     target: str
     decision: str  # dismiss, yank, gold, withdraw
     reason: str
@@ -168,13 +166,11 @@ class Decision(Record):
     decided_at: str = ""
     id: str = ""
 
-    def identity(self) -> Any:
-        return [self.target, self.decision, self.reason, self.who]
-
 
 @dataclass(frozen=True, slots=True)
 class Refusal(Record):
     kind: ClassVar[str] = "refusal"
+    hashed = ("stage", "key", "reason", "detail")
     stage: str
     key: str
     reason: str  # a short code: truncated, not_video, outside_root, …
@@ -182,13 +178,11 @@ class Refusal(Record):
     refused_at: str = ""
     id: str = ""
 
-    def identity(self) -> Any:
-        return [self.stage, self.key, self.reason, self.detail]
-
 
 @dataclass(frozen=True, slots=True)
 class Assignment(Record):
     kind: ClassVar[str] = "assignment"
+    hashed = ("clip_id", "project", "round", "draft_ids")
     clip_id: str
     project: str  # e.g. "triage.overlap"
     round: str
@@ -198,15 +192,13 @@ class Assignment(Record):
     assigned_at: str = ""
     id: str = ""
 
-    def identity(self) -> Any:
-        return [self.clip_id, self.project, self.round, self.draft_ids]
-
 
 @dataclass(frozen=True, slots=True)
 class Issue(Record):
     """View, by validate."""
 
     kind: ClassVar[str] = "issue"
+    hashed = ("record_id", "rule", "pointer")
     record_id: str
     rule: str
     pointer: str  # JSON pointer into the record's value
@@ -215,15 +207,13 @@ class Issue(Record):
     task: str = ""
     id: str = ""
 
-    def identity(self) -> Any:
-        return [self.record_id, self.rule, self.pointer]
-
 
 @dataclass(frozen=True, slots=True)
 class Label(Record):
     """View, by resolve: what is held to be true of a clip, and on what basis."""
 
     kind: ClassVar[str] = "label"
+    hashed = ("clip_id", "task", "value", "basis")
     clip_id: str
     task: str
     value: Any
@@ -234,9 +224,6 @@ class Label(Record):
     raters: int = 0  # reviewers whose verdicts count
     detail: str = ""
     id: str = ""
-
-    def identity(self) -> Any:
-        return [self.clip_id, self.task, self.value, self.basis]
 
 
 PUBLISHED_BASES = frozenset({"source", "agreed", "majority", "adjudicated", "single", "unreviewed"})

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from curation import media, preview
-from curation.errors import DataError
+from curation.errors import DataError, Refused
 from curation.measure import dhash
-from curation.media import MediaError
 
 PROFILE = {"fps": 10, "height": 360, "crf": 18}
 
@@ -23,7 +22,7 @@ def shown(path: Path, frame_number: Any) -> list[int]:
 
 
 def reason(path: Path) -> str:
-    with pytest.raises(MediaError) as e:
+    with pytest.raises(Refused) as e:
         media.probe(path)
     assert "\n" not in str(e.value) and len(str(e.value)) > 20
     return e.value.reason
@@ -107,7 +106,7 @@ def test_a_playlist_named_mp4_reads_no_other_file(tmp_path: Path, make_video: An
 
 
 def test_errors_cross_processes() -> None:
-    e = pickle.loads(pickle.dumps(MediaError("empty", "nothing in it")))
+    e = pickle.loads(pickle.dumps(Refused("empty", "nothing in it")))
     assert (e.reason, str(e)) == ("empty", "nothing in it")
 
 
@@ -233,7 +232,7 @@ def test_what_cannot_be_written_is_not_held_against_the_footage(tmp_path: Path, 
     src = make_video(tmp_path / "a.mp4")
     with pytest.raises(DataError, match="cannot write") as e:
         media.cut(src, tmp_path / "nowhere" / "b.mp4", 0, 1, PROFILE)
-    assert not isinstance(e.value, MediaError)
+    assert not isinstance(e.value, Refused)
     if Path("/dev/full").exists():
         with pytest.raises(DataError, match="No space left"):
             media.cut(src, Path("/dev/full"), 0, 1, PROFILE)
@@ -249,10 +248,10 @@ def test_every_cut_index_is_refused_and_none_crashes(tmp_path: Path, make_video:
 
 def test_cut_beyond_the_end_is_refused(tmp_path: Path, make_video: Any) -> None:
     src = make_video(tmp_path / "a.mp4", frames=20)
-    with pytest.raises(MediaError) as e:
+    with pytest.raises(Refused) as e:
         media.cut(src, tmp_path / "b.mp4", 0, 5, PROFILE)
     assert e.value.reason == "truncated"
-    with pytest.raises(MediaError) as e:
+    with pytest.raises(Refused) as e:
         media.cut(src, tmp_path / "b.mp4", 0, 0.01, PROFILE)
     assert e.value.reason == "too_short"
 

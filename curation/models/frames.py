@@ -92,7 +92,7 @@ def kept(root: Path, blob: str, times: Moments, height: int, quality: int) -> li
 
 
 def pictures(root: Path, clip: Path, blob: str, times: Moments, height: int, quality: int) -> list[bytes]:
-    """The frames of `clip` at `times` as JPEGs in base64, kept below `root`. Raises MediaError."""
+    """The frames of `clip` at `times` as JPEGs in base64, kept below `root`. Raises Refused."""
     with suppress(OSError):
         return kept(root, blob, times, height, quality)
     from PIL import Image

@@ -19,7 +19,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from curation.errors import DataError, UsageError
+from curation.errors import DataError, Refused, UsageError
 from curation.types import Event, Json, Refusal, Source
 
 FLAGS = ("redistribute", "third_party_endpoint", "commercial")
@@ -30,12 +30,6 @@ FIELDS = (
 YES, NO = ("true", "yes", "1", "y"), ("false", "no", "0", "n")
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
 SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-class Refused(Exception):  # noqa: N818 - a turn within this module, never seen outside
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(reason, detail)
-        self.reason, self.detail = reason, detail
 
 
 @cache
