@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from itertools import islice
 from multiprocessing import connection, get_context, parent_process
 from typing import TypeVar
 
@@ -19,8 +17,8 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 
-def spread(function: Callable[[A], B], items: Iterable[A], workers: int) -> Iterator[tuple[A, B]]:
-    """(item, function(item)) in the order of `items`, at most four per worker ahead of the caller.
+def spread(function: Callable[[A], B], items: Sequence[A], workers: int) -> Iterator[tuple[A, B]]:
+    """(item, function(item)) in the order of `items`. Results that the caller has not taken yet wait in memory.
 
     `function` and items must be picklable; with one worker everything runs here. Raises what `function` raises, and
     DataError when a worker process dies.
@@ -28,15 +26,9 @@ def spread(function: Callable[[A], B], items: Iterable[A], workers: int) -> Iter
     if workers <= 1:
         yield from ((item, function(item)) for item in items)
         return
-    coming = iter(items)
-    waiting: deque[tuple[A, Future[B]]] = deque()
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker)
     try:
-        waiting.extend((item, pool.submit(function, item)) for item in islice(coming, 4 * workers))
-        while waiting:
-            item, future = waiting.popleft()
-            yield item, future.result()
-            waiting.extend((item, pool.submit(function, item)) for item in islice(coming, 1))
+        yield from zip(items, pool.map(function, items), strict=True)
     except BrokenProcessPool as e:
         raise DataError("a worker process died (out of memory?); try `workers: 1` and run again") from e
     finally:

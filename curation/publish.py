@@ -30,8 +30,7 @@ PACK_FILES = (
     "schema.json", "task.json", "template.json", "prompt.md", "review.xml", "blind.xml", "guidelines.md",
     "examples.jsonl",
 )  # fmt: skip
-MEDIA_GROUP_BYTES = 64 << 20
-MEDIA_FILE_BYTES = 480 << 20
+MEDIA_FILE_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -235,7 +234,10 @@ def _write_parquet(path: Path, rows: list[Json], schema: Any) -> None:
 
 
 def _write_media(part: Path, clips: Sequence[Clip], sources: dict[str, Source], ws: Workspace) -> None:
-    """Append-only shards; a clip that may not be redistributed is named by source hash and times instead of bytes."""
+    """Files of about MEDIA_FILE_BYTES; a clip that may not be redistributed is named by source hash and times instead.
+
+    The parent's clips come first, so that its full files are the same bytes again. One file is held in memory.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
     from datasets import Features, Value, Video
@@ -246,22 +248,18 @@ def _write_media(part: Path, clips: Sequence[Clip], sources: dict[str, Source], 
     columns |= {"profile": text, "licence_video": text, "licence_annotation": text, "commercial": Value("bool")}
     schema = Features(columns).arrow_schema
     (part / "media").mkdir()
-    writer, batch, held, total, shard = None, [], 0, 0, 0
-    for i, clip in enumerate(clips):
+    batch: list[Json] = []
+    held = files = 0
+    for i, clip in enumerate(clips, 1):
         source = sources[clip.source_id]
         data = _media(ws, clip) if source.redistribute else None
         batch.append(_media_row(clip, source, data))
         held += len(data or b"")
-        if held >= MEDIA_GROUP_BYTES or len(batch) >= ROW_GROUP_ROWS or i + 1 == len(clips):
-            if writer is None:
-                writer = pq.ParquetWriter(part / "media" / f"part-{shard:05d}.parquet", schema, compression="none")
-            writer.write_table(pa.Table.from_pylist(batch, schema=schema))
-            total, batch, held = total + held, [], 0
-            if total >= MEDIA_FILE_BYTES:
-                writer.close()
-                writer, total, shard = None, 0, shard + 1
-    if writer is not None:
-        writer.close()
+        if held >= MEDIA_FILE_BYTES or i == len(clips):
+            path = part / "media" / f"part-{files:05d}.parquet"
+            table = pa.Table.from_pylist(batch, schema=schema)
+            pq.write_table(table, path, compression="none", row_group_size=ROW_GROUP_ROWS)
+            batch, held, files = [], 0, files + 1
 
 
 def _media_row(clip: Clip, source: Source, data: bytes | None) -> Json:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from functools import cached_property
 from pathlib import Path
 
@@ -91,17 +90,15 @@ _CLIP_COLUMNS = ("clip_id", "blob", "source_sha256", "start_s", "end_s", "frames
 def write_atomic(path: Path, data: bytes) -> None:
     """Write beside, then rename: a reader sees the old file or the new one, never half."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    fd, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with os.fdopen(fd, "wb") as f:
+        with beside.open("wb") as f:
             f.write(data)
             f.flush()
             os.fsync(f.fileno())
-        os.chmod(beside, 0o644)
-        os.replace(beside, path)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def files(root: Path) -> dict[str, str]:

@@ -24,7 +24,7 @@ from curation.draft import current_drafts
 from curation.ids import canonical_json
 from curation.recipe import Recipe
 from curation.store import Workspace, current_clips
-from curation.tasks import TaskPack, errors, items, load_packs
+from curation.tasks import TaskPack, at_pointer, errors, items, load_packs
 from curation.types import Clip, Draft, Event, Json, Label, Progress, Report, Review
 
 GRAVITY = ("collision", "near_collision", "normal")
@@ -82,14 +82,21 @@ def event_label(clip: Clip, reviews: list[Review]) -> Label:
     if not judged:
         return label(None, "unreviewed" if not reviews else "rejected", "no rater named a class")
     votes = Counter(r.value["class"] for r in judged)
-    winner, count = min(votes.items(), key=lambda kv: (-kv[1], kv[0]))
-    if 2 * count <= len(judged):
-        return label(None, "conflict", ", ".join(f"{c} {n}" for c, n in sorted(votes.items())))
+    winner, basis = _vote(votes)
+    if basis == "conflict":
+        return label(None, basis, ", ".join(f"{c} {n}" for c, n in sorted(votes.items())))
     value = _combine([r.value for r in judged if r.value["class"] == winner])
     admissible = {c for e in clip.events for c in e.classes}
     detail = f"the source says {' or '.join(sorted(admissible))}" if admissible and winner not in admissible else ""
-    basis = "single" if len(judged) == 1 else "agreed" if count == len(judged) else "majority"
     return label(value, basis, detail)
+
+
+def _vote(votes: Counter[str]) -> tuple[str, str]:
+    """(winner, basis): all alike, more than half, or one rater alone; anything else is a conflict."""
+    winner, count = min(votes.items(), key=lambda kv: (-kv[1], kv[0]))
+    if 2 * count <= votes.total():
+        return winner, "conflict"
+    return winner, "single" if votes.total() == 1 else "agreed" if count == votes.total() else "majority"
 
 
 def _told(r: Review) -> tuple[bool, str, str]:
@@ -122,50 +129,53 @@ def text_label(pack: TaskPack, draft: Draft, reviews: list[Review], error: str =
     """The reviewed text. `reviews`: the standing ones that judged this draft; `error`: why validation refuses it."""
     ids = tuple(sorted(r.id for r in reviews))
     simulated = any(r.origin == "simulated" for r in reviews)
-    judged = sorted((r for r in reviews if r.verdict in ("accept", "edit", "reject")), key=_told)
-    raters = len({r.reviewer for r in judged})
+    by_item = _verdicts(reviews)
+    raters = len({r.reviewer for own in by_item.values() for r in own})
 
     def label(value: Any, basis: str, detail: str = "") -> Label:
         return Label(draft.clip_id, draft.task, value, basis, draft.id, ids, simulated, raters, detail)
 
     if error:
         return label(None, "excluded", error)
-    if not judged:
+    if not by_item:
         return label(None, "rejected", "nobody could tell") if reviews else label(draft.value, "unreviewed")
-    by_item: dict[str | None, list[Review]] = defaultdict(list)
-    for r in judged:
-        by_item[r.item_id].append(r)
     value, basis = draft.value, "single" if raters == 1 else "agreed"
     if None in by_item:
         value, basis = _decide(draft.value, by_item.pop(None))
         if value is None:
             return label(None, basis)
-    decided = {str(item): _decide(_ABSENT, rs) for item, rs in by_item.items()}
+    drafted = dict(items(pack, value))
+    decided = {item: _decide(drafted.get(item or ""), own) for item, own in by_item.items()}
     for r in reviews:  # an item that nobody could tell goes the way of a text that nobody could tell
         if r.item_id is not None:
             decided.setdefault(r.item_id, (None, "rejected"))
     if decided:
-        value = _apply_items(pack, value, decided)
-        if value is None:
+        kept = [new for item, old in drafted.items() if (new := decided.get(item, (old, ""))[0]) is not None]
+        if not kept:
             return label(None, "rejected", "every item was rejected")
+        value = copy.deepcopy(value)
+        at_pointer(value, pack.spec["items"])[:] = kept
         if faults := errors(pack, value):
             return label(None, "rejected", f"what the reviews leave breaks the schema: {faults[0].message}")
-        worst = [b for _, b in decided.values() if b in PUBLISHED_ITEM]
-        basis = max([basis, *worst], key=PUBLISHED_ITEM.index)
+        basis = max([basis, *(b for _, b in decided.values() if b in BEST_FIRST)], key=BEST_FIRST.index)
     return label(value, basis)
 
 
-def disputed(reviews: Iterable[Review]) -> bool:
-    """Is there a draft or item among these verdicts on one draft on which the raters do not come to a decision?"""
+BEST_FIRST = ("adjudicated", "agreed", "majority", "single")
+
+
+def _verdicts(reviews: Iterable[Review]) -> dict[str | None, list[Review]]:
+    """The verdicts on one draft that decide something, by item (None: the whole), in the order they were told."""
     by_item: dict[str | None, list[Review]] = defaultdict(list)
     for r in sorted(reviews, key=_told):
         if r.verdict in ("accept", "edit", "reject"):
             by_item[r.item_id].append(r)
-    return any(_decide(_ABSENT, own)[1] == "conflict" for own in by_item.values())
+    return by_item
 
 
-_ABSENT: Json = {"": "accepted as drafted"}
-PUBLISHED_ITEM = ("adjudicated", "agreed", "majority", "single")
+def disputed(reviews: Iterable[Review]) -> bool:
+    """Is there a draft or item among these verdicts on one draft on which the raters do not come to a decision?"""
+    return any(_decide(None, own)[1] == "conflict" for own in _verdicts(reviews).values())
 
 
 def _decide(drafted: Any, reviews: list[Review]) -> tuple[Any, str]:
@@ -174,35 +184,15 @@ def _decide(drafted: Any, reviews: list[Review]) -> tuple[Any, str]:
     if final:
         r = final[-1]
         return {"accept": drafted, "edit": r.value, "reject": None}[r.verdict], "adjudicated"
-    votes = Counter(r.verdict for r in reviews)
-    verdict, count = min(votes.items(), key=lambda kv: (-kv[1], kv[0]))
-    if 2 * count <= len(reviews):
-        return None, "conflict"
-    basis = "single" if len(reviews) == 1 else "agreed" if count == len(reviews) else "majority"
+    verdict, basis = _vote(Counter(r.verdict for r in reviews))
+    if basis == "conflict":
+        return None, basis
     if verdict == "accept":
         return drafted, basis
     if verdict == "reject":
         return None, "rejected"
     edits = {canonical_json(r.value): r.value for r in reviews if r.verdict == "edit"}
     return (next(iter(edits.values())), basis) if len(edits) == 1 else (None, "conflict")
-
-
-def _apply_items(pack: TaskPack, value: Json, decided: dict[str, tuple[Any, str]]) -> Json | None:
-    """`value` with rejected and conflicting items left out and edited ones replaced; None when none is left."""
-    kept = []
-    for item_id, item in items(pack, value):
-        new = decided.get(item_id, (_ABSENT, ""))[0]
-        if new is not None:
-            kept.append(item if new is _ABSENT else new)
-    if not kept:
-        return None
-    out = copy.deepcopy(value)
-    *path, last = pack.spec["items"].strip("/").split("/")
-    node = out
-    for key in path:
-        node = node[key]
-    node[last] = kept
-    return out
 
 
 def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Progress | None = None) -> Report:
@@ -231,10 +221,6 @@ def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Pr
         own = [r for r in reviews[clip_id] if r.task == task and r.draft_id == draft.id]
         text = text_label(packs[task], draft, own, flagged.get(draft.id, ""))
         labels.append(replace(text, simulated=text.simulated or clip_id in simulated))
-    ignored: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
-    for r in ws.read(Review) if aside else ():
-        ignored[r.clip_id, r.task].update([aside[r.id]] if aside.get(r.id, "gold") != "gold" else ())
-    labels = [_remark(x, ignored[x.clip_id, x.task]) for x in labels]
     labels.sort(key=lambda label: (label.clip_id, label.task))
     counts = dict(sorted(Counter(f"{x.task}.{x.basis}" for x in labels).items()))
     if limit is None:
@@ -242,11 +228,6 @@ def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Pr
     notes = [f"{n} reviews do not count: {why}" for why, n in sorted(Counter(aside.values()).items())]
     notes += [f"only {len(clips)} clips looked at, nothing written"] if limit else []
     return Report("resolve", counts, notes)
-
-
-def _remark(label: Label, ignored: Counter[str]) -> Label:
-    told = "not counted: " + ", ".join(f"{n} {why}" for why, n in sorted(ignored.items()))
-    return replace(label, detail="; ".join(filter(None, (label.detail, told)))) if ignored else label
 
 
 def _outcomes(clips: list[Clip], events: dict[str, Label]) -> list[Label]:
