@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from functools import cache, lru_cache
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from typing import NamedTuple
 
-from curation.check_text import Context, Finding
 from curation.tasks import TaskPack
 
 VERB = "(?:view|watch|access|assist|help|process|provide|analy[sz]e|describe|determine|comply|fulfil|play|open|answer)"
@@ -65,8 +64,12 @@ PATTERNS = [
     ("person", "error", "mr mrs ms miss dr officer sgt professor named called name identified known",
         _compile(PERSON), "names somebody"),
 ]  # fmt: skip
-NEEDS = [frozenset(needs.split()) for _, _, needs, _, _ in PATTERNS]
+TRIGGERS: dict[str, tuple[int, ...]] = {}  # by word, the patterns that want it
+for _number, _pattern in enumerate(PATTERNS):
+    for _needed in _pattern[2].split():
+        TRIGGERS[_needed] = (*TRIGGERS.get(_needed, ()), _number)
 ODD = re.compile(r"[{}\[\]<>$%#*+•`|&\\_\n]")
+DIGIT = re.compile(r"\d")
 TENS = r"(?:twen|thir|for|fif|six|seven|eigh|nine)ty(?:[- ]\w+)?|ten|fifteen|hundred|two|three|four|five|six|eight"
 UNITS = (
     r"km/?h|kmh|kph|mph|m/s|kmph|knots|kilomet(?:er|re)s?|miles?|m|met(?:er|re)s?|ft|feet|foot|yards?|cm|inch(?:es)?"
@@ -78,47 +81,57 @@ OTHERS = """der das und ist nicht ein eine einem einer auf mit dem von wird fäh
     un une est dans avec sur pour qui pas et el los las una con por para que se del está il lo gli di della che non è
     nel sul om os uma não em na het een voor niet wordt på och är det som att jest się nie ve bir bu araç ile"""
 OURS = "the a an is are of in on at and to with by from it its as this that no not there ahead into"
+ECHOED = 8  # words in a row that stand in the prompt, too
 FOREIGN, ENGLISH = set(OTHERS.split()), set(OURS.split())
 
 
-def form(value: Any, context: Context) -> Iterator[Finding]:
-    """No refusals, prompt echoes, placeholders, markup, number plates, names; English, as the prompts ask.
+class Signs(NamedTuple):
+    """What a line shows by its form: which of PATTERNS its text is to be tried against; faults as (rule, severity,
+    message, number); words of other languages."""
 
-    Numbers with units of speed and length are errors unless the metadata has the number: a picture does not show them.
-    """
-    had = " ".join(str(v) for v in context.attributes.values()).casefold()
-    for s in context.said:
-        for rule, severity, message, number in faults(context.pack, s.text):
-            if not (number and number in had):
-                yield Finding(rule, s.pointer, message, severity)
+    patterns: tuple[int, ...] = ()
+    faults: tuple[tuple[str, str, str, str], ...] = ()
+    foreign: tuple[str, ...] = ()
 
 
-@lru_cache(maxsize=1 << 16)
-def faults(pack: TaskPack, text: str) -> tuple[tuple[str, str, str, str], ...]:
-    """(rule, severity, message, number) of a text by itself."""
+def signs(pack: TaskPack, line: str, low: str, words: list[str]) -> Signs:
+    """The signs of a line; `low`: it in small letters, `words`: its words in small letters."""
+    tokens = set(words)
+    patterns = [n for w in tokens & TRIGGERS.keys() for n in TRIGGERS[w]]
+    if ODD.search(line) or "xx" in low or "???" in line or not tokens or line[:1] == "-":
+        patterns += TRIGGERS["#"]
     found = []
-    low = text.casefold()
-    said = re.findall(r"\w+", low)
-    tokens = set(said)
-    if ODD.search(text) or "xx" in low or "???" in low or not tokens or text.lstrip()[:1] == "-":
-        tokens.add("#")
-    if re.search(r"\d", text):
-        tokens.add("0")
-    for needs, (rule, severity, _, expression, why) in zip(NEEDS, PATTERNS, strict=True):
-        m = None if needs.isdisjoint(tokens) else expression.search(text)
-        if m:
-            found.append((rule, severity, f"'{m.group().strip()[:50]}': {why}", ""))
-    m = NAMES_FIRST.match(text) or NAME.search(text)
-    if m and not set(m.group().split()) & PLAIN and not _domain(pack).issuperset(m.group().casefold().split()):
+    numbers = bool(DIGIT.search(line))
+    if numbers:
+        patterns += TRIGGERS["0"]
+    m = NAMES_FIRST.match(line) or NAME.search(line) if line[1:] != low[1:] else None
+    if m and PLAIN.isdisjoint(m.group().split()) and not _domain(pack).issuperset(m.group().casefold().split()):
         found.append(("name", "warning", f"'{m.group()[:50]}': reads like the name of a person, make or place", ""))
-    echo = _asked(pack).intersection(zip(*(said[i:] for i in range(8)), strict=False))
-    if echo:
-        found.append(("prompt_echo", "error", f"'{' '.join(min(echo))}' stands in the prompt word for word", ""))
-    if m := None if COUNTS.isdisjoint(tokens) else NUMBER.search(text):
+    if len(words) >= ECHOED:
+        echo = _asked(pack).intersection(zip(*(words[i:] for i in range(ECHOED)), strict=False))
+        if echo:
+            found.append(("prompt_echo", "error", f"'{' '.join(min(echo))}' stands in the prompt word for word", ""))
+    if (numbers or not COUNTS.isdisjoint(tokens)) and (m := NUMBER.search(line)):
         found.append(("number", "error", f"'{m.group()}' cannot be read off a dashcam's picture", m[1].casefold()))
-    if (FOREIGN & tokens or not text.isascii()) and (other := foreign(text)):
-        found.append(("language", "error", other, ""))
-    return tuple(found)
+    strange = [w for w in words if w in FOREIGN] if not FOREIGN.isdisjoint(tokens) else []
+    if not line.isascii():
+        strange += [w for w in words if not w.isascii()]
+    if not (patterns or found or strange):
+        return NO_SIGNS
+    return Signs(tuple(patterns), tuple(found), tuple(strange))
+
+
+NO_SIGNS = Signs()
+
+
+def form_faults(text: str, patterns: Iterable[int], strange: Sequence[str]) -> Iterator[tuple[str, str, str, str]]:
+    """(rule, severity, message, number) of a text whose lines showed these signs."""
+    for n in sorted(set(patterns)):
+        rule, severity, _, expression, why = PATTERNS[n]
+        if m := expression.search(text):
+            yield rule, severity, f"'{m.group().strip()[:50]}': {why}", ""
+    if strange and (other := foreign(text)):
+        yield "language", "error", other, ""
 
 
 @cache
@@ -130,7 +143,7 @@ def _domain(pack: TaskPack) -> frozenset[str]:
 @cache
 def _asked(pack: TaskPack) -> frozenset[tuple[str, ...]]:
     said = re.findall(r"\w+", re.sub(r"\{\{.*?\}\}", " . ", pack.prompt).casefold())
-    return frozenset(zip(*(said[i:] for i in range(8)), strict=False))
+    return frozenset(zip(*(said[i:] for i in range(ECHOED)), strict=False))
 
 
 def foreign(text: str) -> str | None:

@@ -131,7 +131,7 @@ def _answer_clash(question: str, answer: str, offered: list[str], context: Conte
     if early or context.cls is None:
         return None
     if told.marks and not told.spared and not HYPOTHETICAL.search(f"{question} {answer}"):
-        said2 = class_clash(told, answer, context.cls)
+        said2 = class_clash(told, context.cls)
         if said2:
             return f"'{answer}' says {said2[1]}, but the event is {context.cls}"
     return _time_clash(question, answer, offered, context)

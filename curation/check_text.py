@@ -10,11 +10,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
-from curation.check_times import Told
-from curation.lexicon import TOKEN, Lexicon, lexicon, named
+from curation.check_form import NO_SIGNS, signs
+from curation.check_times import Told, times
+from curation.lexicon import TOKEN, WORD, Lexicon, lexicon, named
 from curation.tasks import TaskPack, canonical
 from curation.types import Clip, Json
 
@@ -39,82 +40,101 @@ HYPOTHETICAL = re.compile(r"\b(would|could|had|might|reaction|reacted|without|hy
 
 
 class Mark(NamedTuple):
-    """A word that matters: its kind, where it stands, its sentence and clause, and the values it names."""
+    """A word that matters: its kind, where in its line (a sentence, or half of one) it stands, and what it names."""
 
     kind: str
     text: str
     start: int
     end: int
-    sentence: int
     clause: int
+    line: str
     names: tuple[tuple[str, frozenset[str]], ...] = ()
+
+    @property
+    def before(self) -> str:
+        return self.line[: self.start]
 
 
 class Reading(NamedTuple):
     """What a text says, as marks. contact, near, normal: it happens; spared: there is no contact; quiet: no evasive act
-    is needed; conflict, danger: asserted ones; maybe: contact that could be; values: (mark, asserted or denied)."""
+    is needed; trouble: conflict or danger, asserted; maybe: contact that could be; values: (mark, asserted or denied);
+    times: those it names; patterns, faults, foreign: see Signs."""
 
-    marks: tuple[Mark, ...]
-    contact: tuple[Mark, ...]
-    near: tuple[Mark, ...]
-    spared: tuple[Mark, ...]
-    normal: tuple[Mark, ...]
-    quiet: tuple[Mark, ...]
-    trouble: tuple[Mark, ...]
-    maybe: tuple[Mark, ...]
-    values: tuple[tuple[Mark, bool], ...]
+    marks: tuple[Mark, ...] = ()
+    contact: tuple[Mark, ...] = ()
+    near: tuple[Mark, ...] = ()
+    spared: tuple[Mark, ...] = ()
+    normal: tuple[Mark, ...] = ()
+    quiet: tuple[Mark, ...] = ()
+    trouble: tuple[Mark, ...] = ()
+    maybe: tuple[Mark, ...] = ()
+    values: tuple[tuple[Mark, bool], ...] = ()
+    times: tuple[Told, ...] = ()
+    patterns: tuple[int, ...] = ()
+    faults: tuple[tuple[str, str, str, str], ...] = ()
+    foreign: tuple[str, ...] = ()
 
 
-def marks(lex: Lexicon, text: str) -> tuple[Mark, ...]:
-    """The marks of a text in order."""
-    low, found, sentence, clause, end = text.lower(), [], 0, 0, 0
-    low = low if len(low) == len(text) else text  # places must be those of the text
+NOTHING = Reading()
+SILENT: dict[str, Any] = dict.fromkeys(
+    ("contact", "near", "spared", "normal", "quiet", "trouble", "maybe", "values"), ()
+)
+
+
+def marks(lex: Lexicon, line: str, low: str, words: list[str], last: bool) -> tuple[Mark, ...]:
+    """The marks of a line in order; where it is not the `last` of its text, the text goes on."""
+    begins, found, clause, end = lex.begins, [], 0, 0
+    if not any(map(begins.__getitem__, words)):
+        return ()
+    low += "" if last else "x"
     for token in TOKEN.finditer(low):
-        at = token.start()
-        pattern = lex.by_letter.get(low[at])
-        m = pattern.match(low, at) if pattern and at >= end else None
-        kind, word = (str(m.lastgroup), m.group()) if m else ("", token.group())
-        if kind == "stop" or word[0] in ".!?;\n,:—–":
+        at, word = token.start(), token.group()
+        kind = ""
+        if at >= end:
+            for kind_, pattern in begins[word]:
+                m = pattern.match(low, at)
+                if m:
+                    kind, end = kind_, m.end()
+                    break
+        if kind == "stop" or word in ".!?;\n,:—–":
             clause += 1
-            sentence += word in ".!?;\n"
-        elif m and kind == "value":
-            known, names = named(lex, word)
+        elif kind == "value":
+            known, names = named(lex, m.group())
             if known not in lex.weak or _framed(low, m, *lex.weak[known]):
-                found.append(Mark(kind, word, at, m.end(), sentence, clause, names))
-        elif m:
-            found.append(Mark(kind, word, at, m.end(), sentence, clause))
-        end = m.end() if m else end
+                found.append(Mark(kind, m.group(), at, end, clause, line, names))
+        elif kind:
+            found.append(Mark(kind, m.group(), at, end, clause, line))
     return tuple(found)
 
 
 def _framed(low: str, m: re.Match[str], before: frozenset[str], after: frozenset[str]) -> bool:
     """Do words beside `m` make it say what it may say?"""
-    left = re.findall(r"\w+", low[max(0, m.start() - 40) : m.start()])[-2:]
+    left = WORD.findall(low[max(0, m.start() - 40) : m.start()])[-2:]
     left = [] if left[-1:] in (["a"], ["an"], ["the"]) else left  # of a thing: "is a dark car"
-    return not (before.isdisjoint(left) and after.isdisjoint(re.findall(r"\w+", low[m.end() : m.end() + 40])[:2]))
+    return not (before.isdisjoint(left) and after.isdisjoint(WORD.findall(low[m.end() : m.end() + 40])[:2]))
 
 
-def gap(text: str, a: Mark, b: Mark) -> int:
-    """How many words stand between two marks."""
+def gap(a: Mark, b: Mark) -> int:
+    """How many words stand between two marks of a line."""
     left, right = (a, b) if a.start <= b.start else (b, a)
-    return len(text[left.end : right.start].split())
+    return len(a.line[left.end : right.start].split())
 
 
-def turned(text: str, found: tuple[Mark, ...], i: int) -> str:
+def turned(found: tuple[Mark, ...], i: int) -> str:
     """yes, no, near or maybe: what the words around mark `i` make of it."""
     m = found[i]
     noun, third = bool(NOUN.match(m.text)), bool(THIRD.match(m.text.split()[0]))
-    governed = noun or m.text.split()[0].endswith("ing") or text[: m.start].casefold().endswith(("being ", "getting "))
-    if any(x.kind == "if" and x.sentence == m.sentence for x in found) or _weighed(text, m):
+    governed = noun or m.text.split()[0].endswith("ing") or m.before.casefold().endswith(("being ", "getting "))
+    if any(x.kind == "if" for x in found) or _weighed(m):
         return "maybe"
-    if m.kind == "value" and (ASIDE.search(text[: m.start]) or COVERED.match(text, m.end)):
+    if m.kind == "value" and (ASIDE.search(m.before) or COVERED.match(m.line, m.end)):
         return "maybe"
     left = [x for x in found[:i] if x.clause == m.clause]
     right = [x for x in found[i + 1 :] if x.clause == m.clause]
     for x in reversed(left):
-        far = gap(text, x, m)
+        far = gap(x, m)
         if x.kind == "avoid" and far <= 5 and governed:
-            return _avoided(text, [y for y in left if y.end <= x.start], x)
+            return _avoided([y for y in left if y.end <= x.start], x)
         if x.kind == "almost" and far <= 3:
             return "near"
         if x.kind in ("hyp", "danger") and far <= 7:
@@ -123,7 +143,7 @@ def turned(text: str, found: tuple[Mark, ...], i: int) -> str:
         if x.kind == "neg" and far <= 6 and not other:
             return "no"
     for x in right:
-        far = gap(text, m, x)
+        far = gap(m, x)
         if x.kind == "avoid" and noun and far <= (16 if x.text.endswith("ed") else 3):
             return "near"
         if x.kind in ("hyp", "danger") and far <= (4 if noun else 0):
@@ -133,73 +153,75 @@ def turned(text: str, found: tuple[Mark, ...], i: int) -> str:
     return "yes"
 
 
-def _weighed(text: str, m: Mark) -> bool:
-    """Is `m` one of two classes that a text weighs: "a collision or a near miss"?"""
-    if m.kind not in ("contact", "near", "normal") or not WEIGHS.search(text):
+def _weighed(m: Mark) -> bool:
+    """Is `m` one of two classes that a line weighs: "a collision or a near miss"?"""
+    if m.kind not in ("contact", "near", "normal") or not WEIGHS.search(m.line):
         return False
-    return bool(OTHER.match(text, m.end) or ONE.search(text[: m.start]))
+    return bool(OTHER.match(m.line, m.end) or ONE.search(m.before))
 
 
-def _avoided(text: str, left: list[Mark], x: Mark) -> str:
+def _avoided(left: list[Mark], x: Mark) -> str:
     """What a word of avoiding makes of a contact: near, yes when it fails, maybe when it is only meant."""
     failed = [y for y in left if y.kind == "neg"]
     if failed and failed[-1].text.startswith(("no", "never")):  # "nobody brakes to avoid a collision"
         return "maybe" if failed[-1].text != "not" else "yes"
-    if failed and gap(text, failed[-1], x) <= 3:
+    if failed and gap(failed[-1], x) <= 3:
         return "yes"
-    close = any(y.kind == "almost" and gap(text, y, x) <= 2 for y in left)
-    meant = x.text in ("avoid", "prevent", "escape") and not close and not MANAGED.search(text[: x.start].casefold())
+    close = any(y.kind == "almost" and gap(y, x) <= 2 for y in left)
+    meant = x.text in ("avoid", "prevent", "escape") and not close and not MANAGED.search(x.before.casefold())
     return "maybe" if meant or any(y.kind == "hyp" for y in left) else "near"
 
 
 @lru_cache(maxsize=1 << 16)
 def read(lex: Lexicon, text: str) -> Reading:
-    """What `text` says: what its sentences say, which come again more often than it does. One that asks says nothing,
+    """What `text` says: what its lines say, which come again more often than it does. One that asks says nothing,
     unless it is the last, as a question is."""
     ends = [m.end() for m in PARTS.finditer(text.rstrip())]
     if not ends:
-        return _read(lex, text)
-    out: dict[str, list[Any]] = {k: [] for k in Reading._fields}
-    for n, (at, end) in enumerate(pairwise([0, *ends, len(text)])):
+        return _read(lex, text, True)
+    own = []
+    for at, end in pairwise([0, *ends, len(text)]):
         last = end == len(text)
-        own = _read(lex, text[at:end] if last else text[at:end] + "x")  # "normal" ends a text, not a sentence
-        asks = not last and text[at:end].rstrip().endswith("?")
-        for name, found in own._asdict().items():
-            if name == "values":
-                out[name] += [(_moved(m, at, n), yes) for m, yes in found if not asks]
-            elif name == "marks" or not asks:
-                out[name] += [_moved(m, at, n) for m in found]
-    return Reading(**{k: tuple(v) for k, v in out.items()})
-
-
-def _moved(m: Mark, by: int, n: int) -> Mark:
-    return Mark(m.kind, m.text, m.start + by, m.end + by, n, m.clause + 1000 * n, m.names)
+        line = text[at:end]
+        r = _read(lex, line, last)
+        if r is not NOTHING:
+            own.append(r._replace(**SILENT) if not last and line.rstrip().endswith("?") else r)
+    if len(own) < 2:
+        return own[0] if own else NOTHING
+    return Reading(*(tuple(chain(*parts)) for parts in zip(*own, strict=True)))
 
 
 @lru_cache(maxsize=1 << 16)
-def _read(lex: Lexicon, text: str) -> Reading:
-    found = marks(lex, text)
-    out: dict[str, list[Any]] = {k: [] for k in Reading._fields[1:]}
+def _read(lex: Lexicon, line: str, last: bool) -> Reading:
+    low = line.lower()
+    low = low if len(low) == len(line) else line  # places must be those of the line
+    words = WORD.findall(low)
+    found, told, shown = marks(lex, line, low, words, last), times(line), signs(lex.pack, line, low, words)
+    if not found and not told and shown is NO_SIGNS:
+        return NOTHING
+    if not found:
+        return Reading(times=told, **shown._asdict())
+    out: dict[str, list[Any]] = {k: [] for k in SILENT}
     for i, m in enumerate(found):
         if m.kind == "contact":
-            say = turned(text, found, i)
+            say = turned(found, i)
             out[{"yes": "contact", "no": "spared", "near": "near", "maybe": "maybe"}[say]].append(m)
         elif m.kind in ("near", "normal", "evasive", "conflict", "danger", "value"):
-            say = turned(text, found, i)
+            say = turned(found, i)
             if m.kind in ("near", "normal") and say in ("yes", "near"):
                 out[m.kind].append(m)
             elif m.kind == "evasive" and say == "no":
                 out["quiet"].append(m)
             elif m.kind in ("conflict", "danger"):
-                near = any(x.kind == "neg" and x.end <= m.start and gap(text, x, m) <= 3 for x in found[:i])
+                near = any(x.kind == "neg" and x.end <= m.start and gap(x, m) <= 3 for x in found[:i])
                 out["trouble" if say != "no" else "normal" if near else "maybe"].append(m)
             elif m.kind == "value" and say in ("yes", "no", "near"):
                 out["values"].append((m, say != "no"))
         elif m.kind == "avoid":
-            say = turned(text, found, i)
+            say = turned(found, i)
             if say == "near" or (say == "yes" and m.text in ("misses", "missed")):
                 out["near"].append(m)
-    return Reading(found, **{k: tuple(v) for k, v in out.items()})
+    return Reading(found, **{k: tuple(v) for k, v in out.items()}, times=told, **shown._asdict())
 
 
 # -- the texts of a value --------------------------------------------------------------------------------------------
@@ -237,28 +259,42 @@ def walk(schema: Json, value: Any) -> tuple[list[Said], list[tuple[str, Json]]]:
                 span = (where["start_s"], where["end_s"])
             fields = schema.get("properties", {})
             for name, child in value.items():
-                if isinstance(child, (list, dict)):
+                if isinstance(child, str):
+                    if FIXED.isdisjoint(fields.get(name, {})):
+                        said.append(Said(f"{at}/{name}", child, name, value, span))
+                elif isinstance(child, (list, dict)):
                     go(fields.get(name, {}), child, f"{at}/{name}", name, value, span)
-                elif isinstance(child, str) and FIXED.isdisjoint(fields.get(name, {})):
-                    said.append(Said(f"{at}/{name}", child, name, value, span))
 
     go(schema, value, "", "", {}, None)
     return said, nodes
 
 
 # -- what a rule sees, and says -----------------------------------------------------------------------------------
-@dataclass(frozen=True)
+@dataclass
 class Context:
     """What a rule may hold a value against: its pack, its clip, the resolved event (None if none) and the metadata of
-    the source. `said` and `nodes`: the value's texts and its objects, see `walk`."""
+    the source. Of the value, see `take`: `said`, its texts; `told`, those that say something, with what they say;
+    `prose`, of these the ones that tell of the clip; `nodes`, its objects."""
 
     pack: TaskPack
     clip: Clip
     event: Json | None
     attributes: Json
-    said: Sequence[Said] = field(default=(), repr=False)
-    nodes: Sequence[tuple[str, Json]] = field(default=(), repr=False)
+    said: list[Said] = field(default_factory=list, init=False, repr=False)
+    told: list[tuple[Said, Reading]] = field(default_factory=list, init=False, repr=False)
+    prose: list[tuple[Said, Reading]] = field(default_factory=list, init=False, repr=False)
+    nodes: list[tuple[str, Json]] = field(default_factory=list, init=False, repr=False)
     facts: dict[str, str | None] = field(default_factory=dict, init=False, repr=False)  # what `known` said
+
+    def take(self, value: Any) -> None:
+        """Read a value, for the rules that come."""
+        self.said, self.nodes = walk(self.pack.schema, value)
+        lex = self.lex
+        self.told = [(s, r) for s in self.said if (r := read(lex, s.text)) is not NOTHING]
+        self.prose = [  # no question, no option, no answer chosen among options
+            (s, r) for s, r in self.told
+            if "question" not in s.owner or (s.key == "answer" and not s.owner.get("options"))
+        ]  # fmt: skip
 
     @property
     def cls(self) -> str | None:
@@ -271,11 +307,6 @@ class Context:
     @cached_property
     def lex(self) -> Lexicon:
         return lexicon(self.pack)
-
-    @cached_property
-    def prose(self) -> list[Said]:
-        """The texts that tell of the clip: no question, no option, no answer chosen among options."""
-        return [s for s in self.said if not ("question" in s.owner and (s.key != "answer" or s.owner.get("options")))]
 
     def known(self, name: str) -> str | None:
         """What the metadata or the event hold of a name of the ontology; a kind of road may stand under scene."""
@@ -297,16 +328,9 @@ class Finding(NamedTuple):
     severity: str = "error"  # or warning
 
 
-def sentence(text: str, m: Mark | Told) -> str:
-    """The sentence, or half of it up to a semicolon, around a mark or a time."""
-    left = max(text.rfind(". ", 0, m.start), text.rfind("; ", 0, m.start), text.rfind("\n", 0, m.start)) + 1
-    ends = [e for e in (text.find(". ", m.end), text.find("; ", m.end)) if e >= 0]
-    return text[left : min(ends, default=len(text))]
-
-
-def class_clash(r: Reading, text: str, cls: str | None, *, early: bool = False) -> tuple[Mark, str] | None:
+def class_clash(r: Reading, cls: str | None, *, early: bool = False) -> tuple[Mark, str] | None:
     """The mark that says another class than `cls`, and what it says; `early`: the text is not about the whole clip."""
-    whole = [m for m in (*r.spared, *r.normal) if not early and not EARLY.search(sentence(text, m).casefold())]
+    whole = [m for m in (*r.spared, *r.normal) if not early and not EARLY.search(m.line.casefold())]
     calm = [m for m in whole if m in r.normal]
     wrong: dict[Any, list[tuple[str, Sequence[Mark]]]] = {
         "collision": [("a near-collision", () if early else r.near), ("that there is no contact", whole)],

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from typing import Any
 
-from curation.check_form import form
+from curation.check_form import form_faults
 from curation.check_questions import answers, leaks, options
 from curation.check_text import (
     NOUN,
@@ -24,10 +23,8 @@ from curation.check_text import (
     class_clash,
     gap,
     read,
-    sentence,
-    walk,
 )
-from curation.check_times import Told, times
+from curation.check_times import Told
 from curation.store import Workspace, decisions
 from curation.tasks import TaskPack
 from curation.types import Json
@@ -46,8 +43,7 @@ Rule = Callable[[Any, Context], Iterator[Finding]]
 
 def check_record(value: Any, context: Context) -> list[Finding]:
     """The findings of every rule on one value that has the right shape; one a rule and place."""
-    said, nodes = walk(context.pack.schema, value)
-    context = replace(context, said=said, nodes=nodes)
+    context.take(value)
     found: dict[tuple[str, str], Finding] = {}
     for rule in RULES:
         for f in rule(value, context):
@@ -128,31 +124,28 @@ def kinds(pack: TaskPack) -> list[str]:
 def told_time(value: Any, context: Context) -> Iterator[Finding]:
     """A time in a text lies inside the clip, and that of the event or the alert near the labelled one."""
     end, event = context.clip.duration_s, context.event or {}
-    for s in context.prose:
-        told = times(s.text)
-        for t in told:
+    for s, r in context.prose:
+        for t in r.times:
             if end and t.high > end + HOLE_S:
-                note = f"'{s.text[t.start : t.end]}', but the clip ends at {end:.2f} s"
-                yield Finding("time_outside", s.pointer, note)
-        r = read(context.lex, s.text)
+                yield Finding("time_outside", s.pointer, f"'{t.text}', but the clip ends at {end:.2f} s")
         if context.event_s is not None and s.span and r.contact and s.span[1] < context.event_s - FAR_S:
             note = f"'{r.contact[0].text}' in seconds that end at {s.span[1]}, but the event is at {context.event_s} s"
             yield Finding("told_time", s.pointer, note)
-        if not told:
+        if not r.times:
             continue
         basis = event.get("time_basis") != "onset"
         happens = [*r.contact, *r.near, *(m for m in r.marks if m.kind == "peak")] if basis else []
         anchors = [(m, event.get("event_s"), "event") for m in happens]
         anchors += [(m, event.get("alert_s"), "alert") for m in r.marks if m.kind == "alert"]
         for m, at, what in anchors:
-            near = [(_apart(t, m), t) for t in told if sentence(s.text, m) == sentence(s.text, t)]
+            near = [(_apart(t, m), t) for t in r.times if t.line == m.line]
             if at is None or not near:
                 continue
             far, t = min(near)
-            if far > 70 or any(_apart(t, o) < far for o, _, _ in anchors if o is not m):
+            if far > 70 or any(o.line == m.line and _apart(t, o) < far for o, _, _ in anchors if o is not m):
                 continue
             if not t.low - FAR_S <= at <= t.high + FAR_S:
-                said = f"'{m.text}' at {s.text[t.start : t.end].strip()}"
+                said = f"'{m.text}' at {t.text}"
                 yield Finding("told_time", s.pointer, f"{said}, but the {what} is labelled at {at} s")
 
 
@@ -165,13 +158,13 @@ def told_class(value: Any, context: Context) -> Iterator[Finding]:
     """No text says another class than the resolved one, and none says a class where none is resolved."""
     if context.clip.role == "pre_event":
         return
-    for s in context.prose:
+    for s, r in context.prose:
         kind = s.owner.get("step", "")
         if "predict" in kind:
             continue
         before = context.event_s is not None and s.span is not None and s.span[1] <= context.event_s + 0.3
         early = before or kind in kinds(context.pack)[:-1]
-        clash = class_clash(read(context.lex, s.text), s.text, context.cls, early=early)
+        clash = class_clash(r, context.cls, early=early)
         if clash:
             rule = "told_class" if context.cls else "class_unresolved"
             yield Finding(rule, s.pointer, f"'{clash[0].text}' says {clash[1]}, but the event is {context.cls}")
@@ -191,7 +184,7 @@ def fields(value: Any, context: Context) -> Iterator[Finding]:
                 yield Finding("field", f"{at}/{key}", f"says {said}, but the event is {holds}")
             texts = [s.text for s in context.said if s.pointer.startswith(at)] if key == "conclusion" else []
             text = " ".join(re.split(r"(?<=[.!?])\s+", texts[-1])[-2:]) if texts else ""
-            clash = class_clash(read(context.lex, text), text, said)
+            clash = class_clash(read(context.lex, text), said)
             if clash:
                 note = f"the last step says {clash[1]} ('{clash[0].text}'), the conclusion {said}"
                 yield Finding("conclusion", f"{at}/{key}", note)
@@ -203,46 +196,47 @@ def told_who(value: Any, context: Context) -> Iterator[Finding]:
     role = event.get("ego_role")
     if context.cls in (None, "normal"):
         return
-    for s in context.prose:
-        r, wrong, right = read(context.lex, s.text), "", False
+    for s, r in context.prose:
+        wrong, right = "", False
         for m in (*r.contact, *r.near):
-            around = [x for x in r.marks if x.sentence == m.sentence]
-            others = [(x, v) for x in around for n, v in x.names if n == "partner" and gap(s.text, x, m) <= 7]
+            around = [x for x in r.marks if x.line == m.line]
+            others = [(x, v) for x in around for n, v in x.names if n == "partner" and gap(x, m) <= 7]
             named = set().union(*(v for _, v in others))
             if partner and named and partner not in named and role != "witness":
                 wrong = wrong or others[0][0].text
                 continue
             right |= partner in named
-            told = _role(s.text, around, m)
+            told = _role(around, m)
             if told and role in ("striking", "struck", "witness") and told != role:
-                note = f"'{sentence(s.text, m).strip()[:80]}' says {told}, but the ego vehicle is {role}"
+                line = m.line.strip(" .;")[:80]
+                note = f"'{line}' says {told}, but the ego vehicle is {role}"
                 yield Finding("told_role", s.pointer, note, "warning" if m.text.startswith("collid") else "error")
         if wrong and not right:  # beside the right one, another may be told
             yield Finding("told_partner", s.pointer, f"'{wrong}', but the partner is {partner}")
-        watch = [m for m in r.marks if m.kind == "watch" and not ONLY.search(s.text[: m.start])]
+        watch = [m for m in r.marks if m.kind == "watch" and not ONLY.search(m.before)]
         if watch and role in ("striking", "struck"):
             yield Finding("told_role", s.pointer, f"'{watch[0].text}', but the ego vehicle is {role}")
 
 
-def _role(text: str, near: list[Mark], m: Mark) -> str | None:
-    """striking or struck, where the sentence says so plainly: the subject and the object of a mark of contact."""
-    noun = NOUN.match(m.text) and not text[m.end :].startswith(" into")
+def _role(near: list[Mark], m: Mark) -> str | None:
+    """striking or struck, where the line says so plainly: the subject and the object of a mark of contact."""
+    noun = NOUN.match(m.text) and not m.line.startswith(" into", m.end)
     if noun or m.kind == "near" or any(x.kind == "watch" for x in near) or m.text.startswith(("touch", "escap")):
         return None
     actors = [x for x in near if x.kind == "ego" or any(n == "partner" for n, _ in x.names)]
     left = [x for x in actors if x.end <= m.start]
-    right = [x for x in actors if x.start >= m.end and gap(text, m, x) <= 6 and x.clause == m.clause]
+    right = [x for x in actors if x.start >= m.end and gap(m, x) <= 6 and x.clause == m.clause]
     does, undergoes = bool(left) and left[-1].kind == "ego", bool(right) and right[0].kind == "ego"
-    if (PASSIVE if not m.text.endswith("ing") else BEING).search(text[: m.start]):
-        by = text[m.end :].casefold().lstrip().startswith("by ")
+    if (PASSIVE if not m.text.endswith("ing") else BEING).search(m.before):
+        by = m.line[m.end :].casefold().lstrip().startswith("by ")
         return "struck" if does else "striking" if by and undergoes else None
     return None if does == undergoes else "striking" if does else "struck"
 
 
 def told_attribute(value: Any, context: Context) -> Iterator[Finding]:
     """No text says other weather, light, road or place than the metadata, nor denies theirs ("no rain", "dry")."""
-    for s in context.prose:
-        clash = attribute_clash(read(context.lex, s.text), context)
+    for s, r in context.prose:
+        clash = attribute_clash(r, context) if r.values else None
         if clash:
             m, name, holds = clash
             severity = "warning" if name == "scene" else "error"
@@ -262,13 +256,12 @@ def foresight(value: Any, context: Context) -> Iterator[Finding]:
     """Before the event no text mentions the outcome; before anything can be seen, none mentions a hazard."""
     if context.clip.role != "pre_event":
         return
-    for s in context.said:
-        r = read(context.lex, s.text)
+    for s, r in context.told:
         outcome = [*r.contact, *r.near, *r.spared, *r.normal]
-        ifs = {m.sentence for m in r.marks if m.kind == "if"}
+        ifs = {m.line for m in r.marks if m.kind == "if"}
         outcome += [
             m for m in r.maybe
-            if RELATIVE.search(s.text[: m.start]) or (m.sentence not in ifs and FORETOLD.search(s.text[: m.start]))
+            if RELATIVE.search(m.before) or (m.line not in ifs and FORETOLD.search(m.before))
         ]  # fmt: skip
         hazard = [*r.trouble, *r.maybe] + [m for m in r.marks if m.kind in ("hazard", "evasive")]
         if outcome:
@@ -286,6 +279,19 @@ def media(value: Any, context: Context) -> Iterator[Finding]:
         if share > 0.25:
             severity = "error" if share > 0.6 else "warning"
             yield Finding(f"media_{what.split()[0]}", "", f"{share:.0%} of the clip: {what}", severity)
+
+
+def form(value: Any, context: Context) -> Iterator[Finding]:
+    """No refusals, prompt echoes, placeholders, markup, number plates, names; English, as the prompts ask.
+
+    Numbers with units of speed and length are errors unless the metadata has the number: a picture does not show them.
+    """
+    for s, r in context.told:
+        if r.patterns or r.faults or r.foreign:
+            had = " ".join(str(v) for v in context.attributes.values()).casefold()
+            for rule, severity, message, number in (*form_faults(s.text, r.patterns, r.foreign), *r.faults):
+                if not (number and number in had):
+                    yield Finding(rule, s.pointer, message, severity)
 
 
 RULES: tuple[Rule, ...] = (

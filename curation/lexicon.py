@@ -1,13 +1,14 @@
 """The words by which texts are read: the ontology's cues and values, and English words that turn them (no, almost,
-would, avoids, if), as one regular expression for each first letter.
+would, avoids, if), as one regular expression for each kind; and which of them may begin with a given word.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
+
+import regex
 
 from curation.tasks import TaskPack, words
 from curation.types import Json
@@ -23,18 +24,43 @@ TURNS = {
 }
 STOPS = "but|and|yet|while|then|so"
 TAIL = r"(?:s|es|y|ed|ing|fall|drops?|flakes?|storms?|['’]s)?"
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
-TOKEN = re.compile(r"\w+|[.!?](?=\s|$)|[;\n,:—–]")
-LOOK = re.compile(r"\(\?<?[=!](?:[^()]|\([^()]*\))*\)")
+TOKEN = regex.compile(r"\w+|[.!?](?=\s|$)|[;\n,:—–]")
+WORD = regex.compile(r"\w+")
+SEPARATORS = " -,'’"  # what may stand between the words of one mark
+BEHIND = regex.compile(r"\(\?<=[^()]*\)")
+MOST = 1 << 17  # words remembered
+
+
+class Beginnings(dict[str, tuple[tuple[str, Any], ...]]):
+    """By word the kinds of mark that may begin with it, with their expressions; found out when first asked."""
+
+    def __init__(self, kinds: dict[str, str]) -> None:
+        self.kinds = [(k, regex.compile(rf"(?:{e})(?!\w)"), _alone(e)) for k, e in kinds.items()]
+
+    def __missing__(self, word: str) -> tuple[tuple[str, Any], ...]:
+        if len(self) >= MOST:
+            self.clear()
+        longer = [word + c for c in SEPARATORS]
+        self[word] = found = tuple(
+            (kind, pattern) for kind, pattern, alone in self.kinds
+            if alone.fullmatch(word) or any(alone.fullmatch(w, partial=True) for w in longer)
+        )  # fmt: skip
+        return found
+
+
+def _alone(expression: str) -> Any:
+    """The expression for a word without those before it."""
+    return regex.compile(BEHIND.sub("", expression))
 
 
 @dataclass(frozen=True, eq=False)
 class Lexicon:
-    """The words of a pack's ontology. `by_letter`: the expression of marks that begin with it; `values`: what a word
-    names; `weak`: the words before and after which a word counts; `together`: by name, by the value that holds, the
-    others that may be said of the same clip."""
+    """The words of a pack's ontology. `begins`: by word, the marks that may begin there; `values`: what a word names;
+    `weak`: the words before and after which a word counts; `together`: by name, by the value that holds, the others
+    that may be said of the same clip."""
 
-    by_letter: dict[str, re.Pattern[str]]
+    pack: TaskPack
+    begins: Beginnings
     values: dict[str, tuple[tuple[str, frozenset[str]], ...]]
     weak: dict[str, tuple[frozenset[str], frozenset[str]]]
     together: dict[str, Json]
@@ -55,58 +81,11 @@ def lexicon(pack: TaskPack) -> Lexicon:
                 values.setdefault(word, {}).setdefault(name, set()).update(meant)
         frame = frozenset(node.get("x-frame", ()))
         weak |= {w: (frame | set(node.get("x-lead", ())), frame) for w in node.get("x-weak", ())}
-    cues = {**pack.ontology.get("cues", {}).get("x-cues", {}), **{k: [v] for k, v in TURNS.items()}}
-    cues["value"] = [re.escape(w).replace(r"\ ", "[ -]") + TAIL for w in sorted(values, key=lambda w: (-len(w), w))]
-    parts = [(k, a, heads(a)) for k, spelled in [*cues.items(), ("stop", [STOPS])] for a in _split("|".join(spelled))]
-    by_letter = {}
-    for letter in LETTERS:
-        own: dict[str, list[str]] = {}
-        for kind, part, first in parts:
-            if letter in first:
-                own.setdefault(kind, []).append(part)
-        if own:
-            by_letter[letter] = re.compile("|".join(f"(?P<{k}>{'|'.join(v)})(?!\\w)" for k, v in own.items()))
+    cues = {k: "|".join(spelled) for k, spelled in pack.ontology.get("cues", {}).get("x-cues", {}).items()} | TURNS
+    spelled = [regex.escape(w).replace(r"\ ", "[ -]") + TAIL for w in sorted(values, key=lambda w: (-len(w), w))]
+    cues |= {"value": "|".join(spelled) or "(?!)", "stop": STOPS}
     frozen = {w: tuple((n, frozenset(v)) for n, v in by.items()) for w, by in values.items()}
-    return Lexicon(by_letter, frozen, weak, {name: node["x-together"] for name, node in held.items()})
-
-
-def heads(expression: str) -> str:
-    """The letters that a match may begin with; all where that is not plain."""
-    expression = LOOK.sub("", expression) if expression.startswith("(?") else expression
-    if expression.startswith("(?:"):
-        inner, rest = _group(expression)
-        parts = _split(inner)
-        found = "".join(heads(part) for part in parts if part)
-        return found + heads(rest.lstrip("?*")) if "" in parts or rest[:1] in ("?", "*") else found
-    if not expression[:1].isalpha():
-        return LETTERS
-    return expression[0] + (heads(expression[2:]) if expression[1:2] in ("?", "*") else "")
-
-
-def _depths(expression: str) -> Iterator[tuple[str, int]]:
-    depth = 0
-    for c in expression:
-        depth += (c in "([") - (c in ")]")
-        yield c, depth
-
-
-def _split(expression: str) -> list[str]:
-    """The alternatives of an expression; it as it is where brackets are escaped."""
-    if re.search(r"\\[()\[\]|]", expression):
-        return [expression]
-    parts = [""]
-    for c, depth in _depths(expression):
-        if c == "|" and not depth:
-            parts.append("")
-        else:
-            parts[-1] += c
-    return parts
-
-
-def _group(expression: str) -> tuple[str, str]:
-    """What stands inside the group that an expression begins with, and what follows it."""
-    end = next(i for i, (_, depth) in enumerate(_depths(expression)) if not depth)
-    return expression[3:end], expression[end + 1 :]
+    return Lexicon(pack, Beginnings(cues), frozen, weak, {name: node["x-together"] for name, node in held.items()})
 
 
 def named(lex: Lexicon, word: str) -> tuple[str, tuple[tuple[str, frozenset[str]], ...]]:

@@ -215,7 +215,7 @@ def test_the_checks_find_nothing_in_good_values(name: str) -> None:
         event = {"class": cls, "alert_s": 2.1, "event_s": 3.4, "ego_role": "striking"}
         if cls == "normal":
             event |= {"alert_s": None, "event_s": None, "ego_role": "none"}
-        found = check_record(value, Context(PACKS[name], CLIP, event if cls else None, {}, ()))
+        found = check_record(value, Context(PACKS[name], CLIP, event if cls else None, {}))
         assert not [f for f in found if f.rule not in ("class_unresolved", "citation")], found
     told = [replace(DRAFTS[name], clip_id=f"clip{i}", author="a-model", id="") for i in range(2)]
     copied = [i for i in check_set(told, PACKS, {}) if i.rule == "copy"]
