@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from curation.dialogue import Outcome, Told
 from curation.errors import UsageError
 from curation.ids import make_id
 from curation.models.endpoint import Model, load_model
@@ -30,12 +29,12 @@ class Subject:
 @dataclass(frozen=True)
 class Todo:
     """One draft that is due: `draft` has no value yet; `parents` are its parents' values, by task, as far as
-    its author is told them."""
+    its author is told them; `earlier` is the text that a re-draft is to mend."""
 
     subject: Subject
     draft: Draft
     parents: Json
-    earlier: str = ""  # the text that a re-draft is to mend
+    earlier: str = ""
 
 
 def load_authors(recipe: Recipe, packs: dict[str, TaskPack]) -> dict[str, Model | None]:
@@ -125,39 +124,15 @@ def metadata(model: Model, subject: Subject) -> Json:
     return told
 
 
-def told(model: Model, todo: Todo) -> Told:
-    spec = todo.draft.spec
-    event = todo.subject.event if model.event else None
-    return Told(event, metadata(model, todo.subject), todo.parents, tuple(spec.get("findings", ())), todo.earlier)
-
-
 def frame_times(spec: Json, clip: Clip) -> tuple[float, ...]:
     """When the frames were that the author of a draft with this spec saw, seconds of the clip; none if it saw none."""
     shown = spec.get("frames")
     return FrameSpec(**{k: v for k, v in shown.items() if k != "as"}).moments(clip.frames, clip.fps) if shown else ()
 
 
-def answered(todo: Todo, outcome: Outcome) -> Draft | Refusal:
-    """The draft with its value and what it cost; or the refusal, which names the stored reply."""
-    answers, draft = outcome.answers, todo.draft
-    key = answers[-1].key
-    if outcome.reason:
-        detail = f"{draft.clip_id}: {draft.task} by {draft.author}: {outcome.detail:.300} (reply kept as {key})"
-        return Refusal("draft", f"{draft.clip_id}/{draft.task}", outcome.reason, detail, now())
-    return replace(
-        draft,
-        value=outcome.value,
-        request_key=key,
-        tokens_in=sum(a.tokens_in for a in answers),
-        tokens_out=sum(a.tokens_out for a in answers),
-        cost_usd=sum(a.cost_usd or 0.0 for a in answers),
-        written_at=now(),
-    )
-
-
 def refused(todo: Todo, reason: str, detail: str) -> Refusal:
-    draft = todo.draft
-    return Refusal("draft", f"{draft.clip_id}/{draft.task}", reason, f"{draft.clip_id}: {draft.task}: {detail}", now())
+    clip, task = todo.draft.clip_id, todo.draft.task
+    return Refusal("draft", f"{clip}/{task}", reason, f"{clip}: {task}: {detail}", now())
 
 
 def forbidden(model: Model, todo: Todo) -> str:

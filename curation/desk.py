@@ -5,21 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-from collections.abc import Callable, Coroutine, Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Protocol, TypeVar
 
-from curation.authors import Todo, answered, check_price, forbidden, refused, told
-from curation.dialogue import Outcome, converse
+from curation.authors import Todo, check_price, forbidden, refused
+from curation.dialogue import converse
 from curation.errors import DataError, Refused, UsageError
 from curation.models.answers import Answer, Answers, Question
-from curation.models.ask import OVER_BUDGET, Asker, Bill, Budget, cost, dumps, estimate
 from curation.models.endpoint import Model, body, load_model
 from curation.models.frames import Moments, fill, kept, pictures
+from curation.models.money import OVER_BUDGET, Bill, Budget
 from curation.models.outcome import Denied, Left
 from curation.models.reply import read
 from curation.recipe import Recipe
@@ -27,65 +26,44 @@ from curation.store import Workspace
 from curation.tasks import TaskPack
 from curation.types import Draft, Json, Refusal
 
-if TYPE_CHECKING:
-    from curation.models.batch import Batches
-
+T = TypeVar("T")
 Keep = Callable[[Draft | Refusal], None]
-Dialogue = Generator[Question, Answer, Outcome]
 
 
-async def talk(asker: Asker, dialogue: Dialogue) -> Outcome:
-    """A dialogue with an endpoint, to its end."""
-    try:
-        question = next(dialogue)
-        while True:
-            question = dialogue.send(await asker.ask(question))
-    except StopIteration as end:
-        outcome: Outcome = end.value
-        return outcome
+class Asks(Protocol):
+    """An Asker (at once), Batches (within a day), or a forecast (never)."""
+
+    async def ask(self, q: Question) -> Answer: ...
 
 
 class Desk:
-    """The shared store of answers, an asker for each model, the bill and the budget.
+    """The shared store of answers, who asks which model, the bill and the budget.
 
-    `left` are the ids of drafts without an answer in this run, `stopped` says why.
+    `left` are the ids of drafts without an answer in this run, `stopped` says why. `count`, a forecast's, makes what
+    asks nobody; then what builds on drafts that are left does not wait for them.
     """
 
-    waits = True  # what builds on a draft that was left waits for it
-
-    def __init__(self, ws: Workspace, recipe: Recipe) -> None:
-        self.ws, self.recipe = ws, recipe
+    def __init__(
+        self, ws: Workspace, recipe: Recipe, stack: ExitStack, count: Callable[[Model, Desk], Asks] | None = None
+    ) -> None:
+        self.ws, self.recipe, self.count = ws, recipe, count
         self.left: set[str] = set()
         self.stopped: set[str] = set()
         self.bill = Bill()
-        self._stack = ExitStack()
-        self._askers: dict[str, Asker] = {}
-        self._batches: dict[str, Batches] = {}
-
-    def __enter__(self) -> Desk:
-        return self
-
-    def __exit__(self, kind: object, e: BaseException | None, tb: object) -> None:
-        with storing(self.ws):
-            self._stack.close()
-            if isinstance(e, sqlite3.Error):
-                raise e
+        self._stack = stack
+        self._askers: dict[str, Any] = {}
 
     @cached_property
     def answers(self) -> Answers:
-        return self._stack.enter_context(closing(open_answers(self.ws)))
+        return self._stack.enter_context(closing(Answers(answers_path(self.ws), str(self.ws.root))))
 
     @cached_property
-    def budget(self) -> Budget:
+    def _budget(self) -> Budget:
         return Budget(self.recipe["draft"]["budget_usd"], self.answers.paid(), self.answers.owed())
 
     @cached_property
     def _runner(self) -> asyncio.Runner:
         return self._stack.enter_context(asyncio.Runner())
-
-    @cached_property
-    def _threads(self) -> ThreadPoolExecutor:
-        return self._stack.enter_context(ThreadPoolExecutor(self.recipe["workers"]))
 
     def write(self, pack: TaskPack, model: Model, todo: list[Todo], keep: Keep) -> None:
         """Have `model` write what is due; `keep` gets each draft or refusal as it comes. Raises DataError (Halt)."""
@@ -95,179 +73,137 @@ class Desk:
                 keep(refused(one, "third_party", reason))
             else:
                 allowed.append(one)
-        if not allowed:
-            return
-        if model.batch:
-            self._write_batched(pack, model, allowed, keep)
-            return
-        self._run(self._write(pack, model, self._asker(model), allowed, keep))
+
+        async def write(asker: Asks, one: Todo) -> None:
+            try:
+                keep(await _talk(asker, converse(pack, model, one)))
+            except Left as e:
+                self.left.add(one.draft.id)
+                self.stopped.add(str(e))
+            except Denied as e:
+                keep(refused(one, "denied", str(e)))
+            except Refused as e:
+                keep(refused(one, e.reason, e.detail))
+
+        try:
+            self._each(model, allowed, write)
+        except Left as e:
+            self.left |= {one.draft.id for one in allowed}
+            self.stopped.add(str(e))
 
     def ask(self, model: Model, prompts: list[str], task: str) -> list[str | None]:
         """What `model` says to plain texts, in their order; None where there is no answer."""
-        blind = replace(model, name=f"{model.name} without frames", frames=None, structured="none")
+        blind = replace(model, name=f"{model.name} without frames", frames=None, structured="none", batch=False)
         said: list[str | None] = [None] * len(prompts)
-        coming = iter(enumerate(prompts))
 
-        async def work(asker: Asker) -> None:
-            for n, prompt in coming:
-                messages = [{"role": "user", "content": prompt}]
-                question = Question(model.base_url, body(blind, messages, task, {}), model.sample, task, task)
-                try:
-                    said[n] = read((await asker.ask(question)).reply).text
-                except (Left, Denied) as e:
-                    self.stopped.add(str(e))
+        async def ask(asker: Asks, numbered: tuple[int, str]) -> None:
+            n, prompt = numbered
+            messages = [{"role": "user", "content": prompt}]
+            question = Question(model.base_url, body(blind, messages, task, {}), model.sample, task, task)
+            try:
+                said[n] = read((await asker.ask(question)).reply).text
+            except (Left, Denied) as e:
+                self.stopped.add(str(e))
 
-        async def all_of_them() -> None:
-            asker = self._asker(blind)
-            async with asyncio.TaskGroup() as group:
-                for _ in range(min(model.in_flight, len(prompts))):
-                    group.create_task(work(asker))
-
-        self._run(all_of_them())
+        self._each(blind, list(enumerate(prompts)), ask)
         return said
 
-    def _run(self, coroutine: Coroutine[None, None, None]) -> None:
+    def _each(self, model: Model, items: list[T], work: Callable[[Asks, T], Awaitable[None]]) -> None:
+        """Do `work` for all items, as many at a time as the model takes. Raises Left if none can be done."""
+        coming = iter(items)
+
+        async def worker(asker: Asks) -> None:
+            for one in coming:
+                await work(asker, one)
+
+        async def all_of_them() -> None:
+            asker = self._asker(model)
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(model.in_flight, len(items))):
+                    group.create_task(worker(asker))
+            try:
+                if model.batch and not self.count:
+                    asker.submit()
+            except Left as e:
+                self.stopped.add(str(e))
+
         try:
-            self._runner.run(coroutine)
+            if items:
+                self._runner.run(all_of_them())
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
 
-    def _asker(self, model: Model) -> Asker:
+    def _asker(self, model: Model) -> Any:
         if model.name not in self._askers:
-            from curation.models.wire import Client
+            shared = self.answers, self._fill, self.bill, self._budget
+            asker: Any
+            if self.count:
+                asker = self.count(model, self)
+            elif model.batch:
+                from curation.models.batch import Batches
 
-            asker = Asker(model, self.answers, Client(model), self._fill, self.bill, self.budget)
-            runner = self._runner
-            self._stack.callback(lambda: runner.run(asker.client.close()))
+                asker = Batches(model, *shared)
+                self._stack.callback(asker.close)
+                asker.collect()
+            else:
+                from curation.models.ask import Asker
+                from curation.models.wire import Client
+
+                asker = Asker(model, Client(model), *shared)
+                self._stack.callback(lambda: self._runner.run(asker.client.close()))
             self._askers[model.name] = asker
         return self._askers[model.name]
-
-    async def _write(self, pack: TaskPack, model: Model, asker: Asker, todo: list[Todo], keep: Keep) -> None:
-        coming = iter(todo)
-
-        async def work() -> None:
-            for one in coming:
-                try:
-                    dialogue = converse(pack, model, one.subject.clip, told(model, one))
-                    keep(answered(one, await talk(asker, dialogue)))
-                except Left as e:
-                    self.left.add(one.draft.id)
-                    self.stopped.add(str(e))
-                except Denied as e:
-                    keep(refused(one, "denied", str(e)))
-                except Refused as e:
-                    keep(refused(one, e.reason, e.detail))
-
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(model.in_flight, len(todo))):
-                group.create_task(work())
-
-    def _write_batched(self, pack: TaskPack, model: Model, todo: list[Todo], keep: Keep) -> None:
-        """Keep what batches have answered so far, and send one with what no batch was asked yet."""
-        try:
-            batches = self._batches_of(model)
-        except Left as e:
-            self.left |= {one.draft.id for one in todo}
-            self.stopped.add(str(e))
-            return
-        due: dict[str, Question] = {}
-        dear = 0.0
-        for one in todo:
-            missing = self._replay(batches, converse(pack, model, one.subject.clip, told(model, one)), one, keep)
-            if missing is None:
-                continue
-            if missing.key not in due and not self.answers.batched(missing.key):
-                raw = dumps(missing.body)
-                try:
-                    fill(raw, self._pictures)
-                except Refused as e:
-                    keep(refused(one, e.reason, e.detail))
-                    continue
-                most = cost(model, estimate(model, raw), model.max_tokens, batch=True) or 0.0
-                if self.budget.room() < dear + most:
-                    self.stopped.add(OVER_BUDGET)
-                else:
-                    due[missing.key] = missing
-                    dear += most
-            self.left.add(one.draft.id)
-        if due:
-            try:
-                batches.submit(list(due.values()), dear)
-            except Left as e:
-                self.stopped.add(str(e))
-            finally:
-                self.budget.owed = self.answers.owed()
-
-    def _batches_of(self, model: Model) -> Batches:
-        if model.name not in self._batches:
-            from curation.models.batch import Batches
-
-            batches = Batches(model, self.answers, self._pictures)
-            self._stack.callback(batches.close)
-            batches.collect()
-            self._batches[model.name] = batches
-            self.budget.spent, self.budget.owed = self.answers.paid(), self.answers.owed()
-        return self._batches[model.name]
-
-    def _replay(self, batches: Batches, dialogue: Dialogue, one: Todo, keep: Keep) -> Question | None:
-        """A dialogue as far as the store knows its answers: kept at its end; else the question that is open."""
-        try:
-            question = next(dialogue)
-            while (known := self.answers.get(question.key)) is not None:
-                self.bill.add(question, known, stored=known.key not in batches.taken)
-                question = dialogue.send(known)
-        except StopIteration as end:
-            keep(answered(one, end.value))
-            return None
-        return question
 
     async def _fill(self, raw: bytes) -> bytes:
         """A body with its frames in; where some are not in the cache, they are decoded in a thread."""
         try:
             return fill(raw, partial(kept, self.ws.root))
         except OSError:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, fill, raw, self._pictures)
+            return await asyncio.to_thread(fill, raw, self._pictures)
 
     def _pictures(self, blob: str, times: Moments, height: int, quality: int) -> list[bytes]:
         return pictures(self.ws.root, self.ws.blob(blob), blob, times, height, quality)
 
     # -- what is told afterwards -------------------------------------------------------------------------------------
     @property
+    def faults(self) -> list[str]:
+        """Why drafts are left, where it is neither the budget nor a batch on its way."""
+        return sorted(self.stopped - {OVER_BUDGET, ""})
+
+    @property
     def gate(self) -> str:
         """What a person, or time, has to do next: raise a spent budget, wait for a batch."""
-        waiting = "; ".join(w for batches in self._batches.values() for w in batches.waiting)
+        waiting = "; ".join(w for asker in self._askers.values() for w in getattr(asker, "waiting", ()))
         if OVER_BUDGET not in self.stopped:
             return f"Batches: {waiting}. Run the same command again to collect them." if waiting else ""
         return (
-            f"The budget of {self.budget.most:g} USD has no room for another request at its dearest "
-            f"({self.budget.spent:.4f} are spent); {len(self.left)} drafts are left. "
+            f"The budget of {self._budget.most:g} USD has no room for another request at its dearest "
+            f"({self._budget.spent:.4f} are spent); {len(self.left)} drafts are left. "
             "Raise draft.budget_usd and run the same command again."
         )
 
-    @property
-    def failed(self) -> bool:
-        return bool(self.stopped - {OVER_BUDGET})
-
     def notes(self) -> list[str]:
-        why = sorted(self.stopped - {OVER_BUDGET})[:3]
-        left = [f"{len(self.left)} drafts are left for the next run, nothing is lost: {'; '.join(why)}"] if why else []
-        return [*left, *bill_lines(self.bill.rows())]
-
-    def data(self) -> Json:
-        return {"bill": self.bill.rows()} if self.bill.lines else {}
+        why = "; ".join(self.faults[:3])
+        left = [f"{len(self.left)} drafts are left for the next run, nothing is lost: {why}"] if why else []
+        return [*left, *self.bill.told()]
 
 
-def bill_lines(rows: list[Json]) -> list[str]:
-    """A bill for people, one line for each task, model and prompt version, dearest first."""
-    lines = []
-    for row in sorted(rows, key=lambda r: -(r["cost_usd"] or 0)):
-        usd = "price unknown" if row["cost_usd"] is None else f"{row['cost_usd']:.4f} USD"
-        more = "".join(f", {row[k]} {k}" for k in ("stored", "repairs", "retries") if row[k])
-        lines.append(
-            f"{row['task']} by {row['model']} (prompt {row['prompt'].split('_')[-1][:8]}): {row['asked']} asked{more}, "
-            f"{row['tokens_in']} tokens in, {row['tokens_out']} out, {usd}"
-        )
-    return lines
+async def _talk(asker: Asks, dialogue: Generator[Question, Answer, Draft | Refusal]) -> Draft | Refusal:
+    """A dialogue with an endpoint, to its end."""
+    try:
+        question = next(dialogue)
+        while True:
+            question = dialogue.send(await asker.ask(question))
+    except StopIteration as end:
+        said: Draft | Refusal = end.value
+        return said
+
+
+@contextmanager
+def opened(ws: Workspace, recipe: Recipe, count: Callable[[Model, Desk], Asks] | None = None) -> Iterator[Desk]:
+    """A desk, closed at the end. Raises DataError for faults of the store's file."""
+    with storing(ws), ExitStack() as stack:
+        yield Desk(ws, recipe, stack, count)
 
 
 @contextmanager
@@ -280,13 +216,8 @@ def storing(ws: Workspace) -> Iterator[None]:
         raise DataError(f"{answers_path(ws)}: {e}; {fix}") from e
 
 
-def open_answers(ws: Workspace) -> Answers:
-    """The store of paid answers, beside the workspaces that share it. Raises DataError."""
-    with storing(ws):
-        return Answers(answers_path(ws), str(ws.root))
-
-
 def answers_path(ws: Workspace) -> Path:
+    """The store of paid answers, beside the workspaces that share it."""
     return ws.root.parent / "llm.sqlite"
 
 
@@ -297,7 +228,7 @@ def ask_plainly(ws: Workspace, recipe: Recipe, name: str, bill: list[str], promp
         raise UsageError(f"validate.probe_model: no '{name}' under draft.models")
     model = load_model(name, recipe["draft"]["models"][name])
     check_price(model, recipe)
-    with Desk(ws, recipe) as desk:
+    with opened(ws, recipe) as desk:
         said = desk.ask(model, prompts, "probe")
         if desk.stopped:
             raise DataError(f"the probe by {name}: {sorted(desk.stopped)[0]}; run the same command again to go on")
@@ -311,7 +242,7 @@ def words(asked: Json) -> str:
     for message in asked["messages"]:
         lines.append(f"[{message['role']}]")
         content = message["content"]
-        parts: list[Json] = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        parts: Iterable[Json] = [{"type": "text", "text": content}] if isinstance(content, str) else content
         lines += [p["text"] if p["type"] == "text" else f"<{p[p['type']]['url']}>" for p in parts]
     text = "\n".join(lines) + "\n"
     return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)  # a terminal obeys some
@@ -321,7 +252,7 @@ def show_request(ws: Workspace, prefix: str) -> str | None:
     """A paid request of the store, whole: what was asked, what came back, what it cost. None if there is none."""
     if not answers_path(ws).is_file():
         return None
-    with closing(open_answers(ws)) as answers:
+    with storing(ws), closing(Answers(answers_path(ws), str(ws.root))) as answers:
         row = answers.find(prefix)
     if row is None:
         return None

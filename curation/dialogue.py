@@ -8,45 +8,27 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cache
 from typing import Any, NamedTuple
 
+from curation.authors import Todo, metadata, refused
 from curation.check_form import foreign
 from curation.errors import DataError
 from curation.models import endpoint
 from curation.models.answers import Answer, Question
 from curation.models.endpoint import Model
 from curation.models.reply import Reply, read
+from curation.store import now
 from curation.tasks import TaskPack, errors, parse_json, shape
-from curation.types import Clip, Json
+from curation.types import Draft, Json, Refusal
 
 SLOT = re.compile(r"\{\{(\w+)\}\}")
 NOT_TOLD = "(not told)"
 REPAIRABLE = ("ok", "empty", "truncated")  # what asking once more may mend
 
 
-@dataclass(frozen=True)
-class Told:
-    """What an author is told of a clip beside its frames: null event or attributes are withheld."""
-
-    event: Json | None
-    metadata: Json
-    parents: Json  # by task
-    findings: tuple[str, ...] = ()  # of validate, on `earlier`
-    earlier: str = ""  # the reply that is to be mended
-
-
-class Outcome(NamedTuple):
-    """A value with the answers it cost; or the reason there is none, in a word and in a line."""
-
-    value: Any
-    answers: tuple[Answer, ...]
-    reason: str = ""
-    detail: str = ""
-
-
-def prompt(pack: TaskPack, told: Told, duration_s: float, schema: str) -> str:
+def prompt(pack: TaskPack, model: Model, todo: Todo, schema: str) -> str:
     """The pack's prompt filled in, in one pass: what is filled in is never looked at again."""
 
     def data(value: Any) -> str:
@@ -54,10 +36,10 @@ def prompt(pack: TaskPack, told: Told, duration_s: float, schema: str) -> str:
 
     slots = {
         "schema": schema,
-        "event": data(told.event),
-        "metadata": data(told.metadata),
-        "parents": data(told.parents),
-        "duration_s": f"{duration_s:.2f}".rstrip("0").rstrip("."),
+        "event": data(todo.subject.event if model.event else None),
+        "metadata": data(metadata(model, todo.subject)),
+        "parents": data(todo.parents),
+        "duration_s": f"{todo.subject.clip.duration_s:.2f}".rstrip("0").rstrip("."),
     }
     return SLOT.sub(lambda m: slots.get(m[1], m[0]), pack.prompt)
 
@@ -71,42 +53,50 @@ def wanted(pack: TaskPack, apart: bool) -> tuple[Json, str]:
     return shape(pack, without), json.dumps(shape(pack, without, lengths=True), ensure_ascii=False)
 
 
-def first_question(pack: TaskPack, model: Model, clip: Clip, told: Told) -> Question:
+def first_question(pack: TaskPack, model: Model, todo: Todo) -> Question:
     """The question for one draft of one clip. Nothing in it names the source."""
     schema, written = wanted(pack, model.reasoning)
-    text = prompt(pack, told, clip.duration_s, written)
+    clip = todo.subject.clip
+    text = prompt(pack, model, todo, written)
     turn, beside = endpoint.user_message(model, text, clip.blob, clip.frames, clip.fps)
     messages = [turn]
-    if told.findings:
-        messages += _again(told.earlier, told.findings)
+    if findings := todo.draft.spec.get("findings"):
+        messages += _again(todo.earlier, findings)
     body = endpoint.body(model, messages, pack.name, schema) | beside
     return Question(model.base_url, body, model.sample, pack.name, pack.prompt_id)
 
 
-def _again(said: str, faults: tuple[str, ...] | list[str]) -> list[Json]:
+def _again(said: str, faults: list[str]) -> list[Json]:
     listed = "\n".join(f"- {fault:.300}" for fault in faults[:8])
     ask = f"That cannot be used:\n{listed}\nAnswer again, with the whole JSON object, mended. Nothing else."
     said = f"{said[:20_000] or '(nothing)'}\n"  # with the line's end no reply can pass for a reference to a frame
     return [{"role": "assistant", "content": said}, {"role": "user", "content": ask}]
 
 
-def converse(pack: TaskPack, model: Model, clip: Clip, told: Told) -> Generator[Question, Answer, Outcome]:
-    """Ask, read, check; once more with the faults if that may help; then a value, or a reason that stays."""
-    question = first_question(pack, model, clip, told)
+def converse(pack: TaskPack, model: Model, todo: Todo) -> Generator[Question, Answer, Draft | Refusal]:
+    """Ask, read, check; once more with the faults if that may help; then the draft, or a refusal that names the stored
+    reply."""
+    question = first_question(pack, model, todo)
     answers = [(yield question)]
     reply = read(answers[0].reply)
     value, faults = judge(pack, model, reply)
     if faults and reply.kind in REPAIRABLE:
         said = reply.text if reply.kind == "ok" else ""
         messages = [*question.body["messages"], *_again(said, [f.detail for f in faults])]
-        repair = Question(question.endpoint, {**question.body, "messages": messages}, question.sample, pack.name,
-                          pack.prompt_id, turn=1)  # fmt: skip
-        answers.append((yield repair))
-        reply = read(answers[1].reply)
-        value, faults = judge(pack, model, reply)
+        answers.append((yield replace(question, body={**question.body, "messages": messages}, turn=1, key="")))
+        value, faults = judge(pack, model, read(answers[1].reply))
+    key = answers[-1].key
     if faults:
-        return Outcome(None, tuple(answers), faults[0].reason, faults[0].detail)
-    return Outcome(value, tuple(answers))
+        return refused(todo, faults[0].reason, f"by {model.model}: {faults[0].detail:.300} (reply kept as {key})")
+    return replace(
+        todo.draft,
+        value=value,
+        request_key=key,
+        tokens_in=sum(a.tokens_in for a in answers),
+        tokens_out=sum(a.tokens_out for a in answers),
+        cost_usd=sum(a.cost_usd or 0.0 for a in answers),
+        written_at=now(),
+    )
 
 
 class Fault(NamedTuple):

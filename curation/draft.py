@@ -11,15 +11,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from curation.authors import Subject, Todo, check_metadata, load_authors, model_draft, refused
 from curation.checks import open_errors
 from curation.deal import deal
-from curation.desk import Desk
+from curation.desk import Desk, opened
 from curation.ids import make_id
-from curation.models.endpoint import Model
 from curation.recipe import Recipe
 from curation.store import Workspace, current_clips, current_sources, now
 from curation.tasks import TaskPack, canonical, errors, load_packs, phrase, words
@@ -30,6 +29,7 @@ LEAST_PLAN = 100  # clips; fewer would leave little to deal
 PLAN_CLIPS = 1000  # clips dealt questions together; a plan is one line of drafts.jsonl
 ROLES = ("event", "background")  # of the clips a template writes about, unless it says otherwise
 QUARTERS = ("first", "second", "third", "last")
+LATER = "(to be written)"  # a parent's value in a forecast
 
 
 def subjects(ws: Workspace, labels: Iterable[Label]) -> list[Subject]:
@@ -101,135 +101,227 @@ def _quarter(time: float | None, duration: float) -> str | None:
     return QUARTERS[min(3, int(4 * time / duration))] if time is not None and inside else None
 
 
-@dataclass(frozen=True)
-class Job:
-    """Everything a draft run works on."""
+class Round:
+    """What the recipe wants of the clips as resolved now, what is written of it, and what comes of a run.
 
-    packs: dict[str, TaskPack]  # without event, parents first
-    authors: dict[str, Model | None]  # by task; None is the template
-    subjects: list[Subject]
-    seen: dict[tuple[str, str], tuple[Json, str]]  # by clip id and ontology: the context and its hash
-    seed: int
-    per_clip: int
-    per_family: int | None
+    `chains` are a clip's drafts so far, by task; those yet to be written have no value. `packs` are without the event,
+    parents first; an author of None is the template.
+    """
 
-    def context(self, pack: TaskPack, clip_id: str) -> Json:
-        return self.seen[clip_id, pack.spec["ontology"]][0]
+    def __init__(self, ws: Workspace, recipe: Recipe, labels: Iterable[Label]) -> None:
+        self.packs = load_packs(["event", *recipe["tasks"]], recipe.base)
+        event_fields = list(self.packs.pop("event").schema["properties"])
+        self.authors = load_authors(recipe, self.packs)
+        self.subjects = subjects(ws, labels)
+        check_metadata(self.authors.values(), self.subjects)
+        self.seed, self.dealing = recipe.seed, recipe["draft"]
+        self.seen: dict[tuple[str, str], tuple[Json, str]] = {}  # by clip id and ontology: the context and its hash
+        for ontology, pack in {pack.spec["ontology"]: pack for pack in self.packs.values()}.items():
+            for subject in self.subjects:
+                one = context(pack, subject, event_fields)
+                self.seen[subject.clip.id, ontology] = (one, make_id("inputs", one))
+        self.chains: dict[str, dict[str, Draft]] = {subject.clip.id: {} for subject in self.subjects}
+        self.plans: dict[tuple[str, str], Draft] = {}  # by clip id and task
+        self.written: dict[str, Draft] = {}
+        self.mended: dict[
+            str, Draft
+        ] = {}  # drafts that were written in place of one with errors, by the id of that one
+        for draft in ws.read(Draft):
+            self.note(draft)
+        self.faulty: dict[str, list[str]] = {}  # what validate holds against drafts that are to be mended
+        self.waiting: set[str] = set()  # tasks of which drafts were left
+        self.counts: Counter[str] = Counter()
+        self.refusals: list[Refusal] = []
+        self.barred: list[str] = []  # tasks of which every request was turned away
 
-    def inputs(self, pack: TaskPack, clip_id: str, above: Iterable[str]) -> str:
-        """The hash of what a clip's questions are dealt from: its context, and its parents if they are asked."""
-        seen = self.seen[clip_id, pack.spec["ontology"]][1]
-        return make_id("inputs", [seen, *above]) if pack.asks_parents else seen
+    def note(self, draft: Draft) -> None:
+        self.written[draft.id] = draft
+        if "mends" in draft.spec:
+            self.mended[draft.spec["mends"]] = draft
 
+    # -- what a clip should have -------------------------------------------------------------------------------------
     def wants(self, pack: TaskPack, subject: Subject) -> bool:
         """Templates say which clips they write about; models write only where the class is resolved."""
         roles = (pack.template or {}).get("roles", ROLES)
         return subject.clip.role in (ROLES if self.authors[pack.name] else roles)
 
-    def template_spec(self, pack: TaskPack, subject: Subject) -> Json:
-        """What the draft depends on beside its parents: another event, attribute or template is another draft."""
-        return {
-            "author": "template",
-            "template": pack.template_id,
-            "seed": self.seed,
-            "event": make_id("event", subject.event),
-            "inputs": self.seen[subject.clip.id, pack.spec["ontology"]][1],
-        }
+    def expect(self, pack: TaskPack, subject: Subject) -> Draft | None:
+        """The draft a clip should have of a task, perhaps not written yet (the id needs no value); None if none."""
+        chain, plan = self.chains[subject.clip.id], self.plans.get((subject.clip.id, pack.name))
+        if not self.wants(pack, subject) or any(p not in chain for p in pack.above) or (pack.dealt and plan is None):
+            return None
+        above = [chain[p] for p in pack.above]
+        if model := self.authors[pack.name]:
+            draft = model_draft(pack, model, subject, above)
+        else:  # another event, attribute or template is another draft
+            spec = {
+                "author": "template",
+                "template": pack.template_id,
+                "seed": self.seed,
+                "event": make_id("event", subject.event),
+                "inputs": self.seen[subject.clip.id, pack.spec["ontology"]][1],
+            }
+            ids = tuple(d.id for d in [*above, *([plan] if plan else [])])
+            draft = Draft(subject.clip.id, pack.name, None, spec, "template", ids, schema_id=pack.schema_id)
+        chain[pack.name] = self.mended.get(draft.id, draft)
+        return chain[pack.name]
+
+    # -- questions that are dealt ------------------------------------------------------------------------------------
+    def inputs(self, pack: TaskPack, clip_id: str) -> str:
+        """The hash of what a clip's questions are dealt from: its context, and its parents if they are asked."""
+        seen, chain = self.seen[clip_id, pack.spec["ontology"]][1], self.chains[clip_id]
+        return (
+            make_id("inputs", [seen, *(chain[p].id for p in pack.above if p in chain)]) if pack.asks_parents else seen
+        )
 
     def plan_spec(self, pack: TaskPack) -> Json:
-        spec = {"author": "template", "template": pack.template_id, "seed": self.seed, "per_clip": self.per_clip}
-        return spec | ({"per_family": self.per_family} if self.per_family else {})
+        per_clip, per_family = self.dealing["vqa_per_clip"], self.dealing["vqa_per_family"]
+        spec = {"author": "template", "template": pack.template_id, "seed": self.seed, "per_clip": per_clip}
+        return spec | ({"per_family": per_family} if per_family else {})
 
+    def find_plans(self, pack: TaskPack) -> None:
+        """The plan that covers a clip as it is now: the first one with the clip's present inputs."""
+        spec = self.plan_spec(pack) if pack.dealt else {}
+        for draft in self.written.values() if pack.dealt else ():
+            if draft.clip_id or draft.task != pack.name or {k: draft.spec.get(k) for k in spec} != spec:
+                continue
+            for clip, inputs in draft.value["inputs"].items():
+                if clip in self.chains and self.inputs(pack, clip) == inputs:
+                    self.plans.setdefault((clip, pack.name), draft)
 
-Chain = dict[str, Draft]  # a clip's drafts so far, by task; those yet to be written have no value
-Plans = dict[tuple[str, str], Draft]  # by clip id and task
+    def new_plans(self, pack: TaskPack) -> Iterator[Draft]:
+        """Plans for the clips that no plan covers; few are dealt to among others, whose own questions stay."""
+        ready = [s.clip.id for s in self.subjects if self.wants(pack, s)]
+        asked = pack.above if pack.asks_parents else []
+        ready = [c for c in ready if all(p in self.chains[c] and self.chains[c][p].id in self.written for p in asked)]
+        open_clips = [clip for clip in ready if (clip, pack.name) not in self.plans]
+        for first in range(0, len(open_clips), PLAN_CLIPS):
+            new = open_clips[first : first + PLAN_CLIPS]
+            fill = [c for c in ready if c not in set(new)][:LEAST_PLAN] if len(new) < LEAST_PLAN else []
+            contexts = {clip: self.seen[clip, pack.spec["ontology"]][0] for clip in [*new, *fill]}
+            for clip, seen in contexts.items() if asked else ():
+                told = {p: self.written[self.chains[clip][p].id].value for p in asked}
+                contexts[clip] = {**seen, "parents": told}
+            per_clip, per_family = self.dealing["vqa_per_clip"], self.dealing["vqa_per_family"]
+            dealt = deal(pack, contexts, seed=self.seed, per_clip=per_clip, per_family=per_family)
+            inputs = {clip: self.inputs(pack, clip) for clip in new}
+            spec = {**self.plan_spec(pack), "inputs": make_id("inputs", inputs)}
+            value = {"plan": {clip: dealt[clip] for clip in new}, "inputs": inputs}
+            yield Draft("", pack.name, value, spec, "template", schema_id=pack.schema_id, written_at=now())
 
+    # -- writing -----------------------------------------------------------------------------------------------------
+    def write(
+        self,
+        pack: TaskPack,
+        subjects: list[Subject],
+        desk: Desk,
+        add: Callable[[Draft], bool],
+        progress: Progress | None,
+    ) -> None:
+        """Plan what is dealt, find what is due, and have its author write it; `add` keeps a draft."""
+        model, done = self.authors[pack.name], 0
+        self.find_plans(pack)
+        if pack.dealt and not (pack.asks_parents and self.waiting.intersection(pack.above)):
+            new = list(self.new_plans(pack))
+            self.counts["plans"] += sum(add(plan) for plan in new)
+            for plan in new:
+                self.note(plan)
+            self.find_plans(pack)
+        expected = [(s, draft) for s in subjects if (draft := self.expect(pack, s))]
+        todo = [one for s, draft in expected if (one := self.due(pack, s, draft))]
+        self.counts.update(+Counter(known=len(expected) - len(todo)))
 
-def _job(ws: Workspace, recipe: Recipe, labels: Iterable[Label]) -> Job:
-    packs = load_packs(["event", *recipe["tasks"]], recipe.base)
-    event_fields = list(packs.pop("event").schema["properties"])
-    authors = load_authors(recipe, packs)
-    found = subjects(ws, labels)
-    check_metadata(authors.values(), found)
-    seen = {}
-    for ontology, pack in {pack.spec["ontology"]: pack for pack in packs.values()}.items():
-        for subject in found:
-            one = context(pack, subject, event_fields)
-            seen[subject.clip.id, ontology] = (one, make_id("inputs", one))
-    given = recipe["draft"]
-    return Job(packs, authors, found, seen, recipe.seed, given["vqa_per_clip"], given["vqa_per_family"])
+        def keep(one: Draft | Refusal) -> None:
+            nonlocal done
+            done += 1
+            if isinstance(one, Refusal):
+                self.refusals.append(one)
+            elif add(one):
+                self.note(one)
+                self.chains[one.clip_id][one.task] = one
+                self.counts["written"] += 1
+            if progress:
+                progress(pack.name, done, len(todo))
 
+        ready = [one for one in todo if self.parents_there(one, desk, keep)]
+        if model is None:
+            for one in ready:
+                keep(self.by_template(pack, one))
+        elif ready:
+            before = len(self.refusals)
+            desk.write(pack, model, ready, keep)
+            turned_away = [r for r in self.refusals[before:] if r.reason in ("denied", "third_party")]
+            self.barred += [pack.name] if len(turned_away) == len(ready) else []
+        if any(one.draft.id in desk.left for one in todo):
+            self.waiting.add(pack.name)
 
-def _parents(pack: TaskPack) -> list[str]:
-    return [p for p in pack.spec["parents"] if p != "event"]
+    def due(self, pack: TaskPack, subject: Subject, draft: Draft) -> Todo | None:
+        """What is to be written: a draft that is not there, or a mended one, once, in place of one with errors. What
+        validate found tells the event, so an author that is not told the event mends nothing."""
+        earlier = ""
+        if draft.id in self.written:
+            by_template = self.authors[pack.name] is None
+            if by_template or draft.id not in self.faulty or "mends" in draft.spec or not draft.informed:
+                return None
+            earlier = json.dumps(self.written[draft.id].value, ensure_ascii=False)
+            spec = {**draft.spec, "mends": draft.id, "findings": self.faulty[draft.id]}
+            draft = replace(draft, id="", value=None, spec=spec)
+        above = {p: self.chains[subject.clip.id][p].id for p in pack.above}
+        parents = {
+            p: self.written[i].value if i in self.written else LATER for p, i in above.items() if i in draft.parents
+        }
+        return Todo(subject, draft, parents, earlier)
 
+    def parents_there(self, one: Todo, desk: Desk, keep: Callable[[Draft | Refusal], None]) -> bool:
+        """Are its parents written? What waits for an endpoint waits with it; what never comes is refused."""
+        missing = [p for p in one.draft.parents if p not in self.written]
+        if any(p in desk.left for p in missing):
+            desk.left.add(one.draft.id)
+            return desk.count is not None
+        if missing:
+            keep(refused(one, "parent_missing", f"no {', '.join(p for p, v in one.parents.items() if v == LATER)}"))
+        return not missing
 
-def _above(pack: TaskPack, chain: Chain) -> list[str]:
-    return [chain[p].id for p in _parents(pack) if p in chain]
+    def by_template(self, pack: TaskPack, one: Todo) -> Draft | Refusal:
+        clip_id = one.draft.clip_id
+        plan = self.plans.get((clip_id, pack.name))
+        dealt = plan.value["plan"][clip_id] if plan else []
+        value = write(pack, self.seen[clip_id, pack.spec["ontology"]][0], self.seed, clip_id, one.parents, dealt)
+        if wrong := errors(pack, value):
+            return refused(one, "schema", f"by template: {wrong[0].pointer}: {wrong[0].message:.200}")
+        return replace(one.draft, value=value, written_at=now())
 
-
-def _plans(job: Job, pack: TaskPack, drafts: Iterable[Draft], chains: dict[str, Chain]) -> Plans:
-    """The plan that covers a clip as it is now: the first one with the clip's present inputs."""
-    found: Plans = {}
-    if not pack.dealt:
-        return found
-    spec = job.plan_spec(pack)
-    for draft in drafts:
-        if draft.clip_id or draft.task != pack.name or {k: draft.spec.get(k) for k in spec} != spec:
-            continue
-        for clip, inputs in draft.value["inputs"].items():
-            if clip in chains and job.inputs(pack, clip, _above(pack, chains[clip])) == inputs:
-                found.setdefault((clip, pack.name), draft)
-    return found
-
-
-def _new_plans(job: Job, pack: TaskPack, plans: Plans, chains: dict[str, Chain], values: Json) -> Iterator[Draft]:
-    """Plans for the clips that no plan covers; few are dealt to among others, whose own questions stay as they are.
-    `values` are the parents', by draft id."""
-    ready = [s.clip.id for s in job.subjects if job.wants(pack, s)]
-    if pack.asks_parents:
-        ready = [c for c in ready if all(p in chains[c] and chains[c][p].id in values for p in _parents(pack))]
-    open_clips = [clip for clip in ready if (clip, pack.name) not in plans]
-    for first in range(0, len(open_clips), PLAN_CLIPS):
-        asked = open_clips[first : first + PLAN_CLIPS]
-        fill = [c for c in ready if c not in set(asked)][:LEAST_PLAN] if len(asked) < LEAST_PLAN else []
-        contexts = {clip: job.context(pack, clip) for clip in [*asked, *fill]}
-        if pack.asks_parents:
-            told = {clip: {p: values[chains[clip][p].id] for p in _parents(pack)} for clip in contexts}
-            contexts = {clip: {**seen, "parents": told[clip]} for clip, seen in contexts.items()}
-        dealt = deal(pack, contexts, seed=job.seed, per_clip=job.per_clip, per_family=job.per_family)
-        inputs = {clip: job.inputs(pack, clip, _above(pack, chains[clip])) for clip in asked}
-        spec = {**job.plan_spec(pack), "inputs": make_id("inputs", inputs)}
-        value = {"plan": {clip: dealt[clip] for clip in asked}, "inputs": inputs}
-        yield Draft("", pack.name, value, spec, "template", schema_id=pack.schema_id, written_at=now())
-
-
-def _expected(job: Job, pack: TaskPack, subject: Subject, plans: Plans, chain: Chain) -> Draft | None:
-    """The draft a clip should have of a task, without its value (the id does not need it); None if it has none."""
-    plan = plans.get((subject.clip.id, pack.name))
-    if not job.wants(pack, subject) or any(p not in chain for p in _parents(pack)) or (pack.dealt and plan is None):
-        return None
-    model = job.authors[pack.name]
-    if model is not None:
-        return model_draft(pack, model, subject, [chain[p] for p in _parents(pack)])
-    above = (*_above(pack, chain), *((plan.id,) if plan else ()))
-    spec = job.template_spec(pack, subject)
-    return Draft(subject.clip.id, pack.name, None, spec, "template", above, schema_id=pack.schema_id)
+    # -- what is told of it ------------------------------------------------------------------------------------------
+    def notes(self, recipe: Recipe) -> list[str]:
+        """Attribute values no text mentions, reasons of refusal with an example each, and what to do."""
+        unknown: Counter[tuple[str, str]] = Counter()
+        for pack in list(self.packs.values())[:1]:
+            for name, given in ((k, v) for s in self.subjects for k, v in s.attributes.items()):
+                if name in words(pack) and given not in (None, "") and canonical(pack, name, given) is None:
+                    unknown[name, str(given)[:40]] += 1
+        hint = "left out; add it to the ontology's x-synonyms, or map it in the recipe"
+        lines = [
+            f"attribute {name}={given!r} is not a word of the ontology ({n} clips): {hint}"
+            for (name, given), n in sorted(unknown.items())
+        ]
+        first = {r.reason: r.detail for r in reversed(self.refusals)}
+        for reason, n in Counter(r.reason for r in self.refusals).most_common():
+            lines.append(f"refused, {reason}: {n}, such as {first[reason]}")
+        lines += [f"{name}: every request was turned away; mend that before going on" for name in self.barred]
+        if not self.subjects:
+            lines.append(f"no clip's event is resolved yet; next: autodrive resolve {recipe.path}")
+        return lines
 
 
 def current_drafts(ws: Workspace, recipe: Recipe, labels: Iterable[Label]) -> dict[tuple[str, str], Draft]:
     """By clip id and task, the drafts that fit the recipe and the events as resolved now; older ones are left aside."""
-    job = _job(ws, recipe, labels)
-    written = {draft.id: draft for draft in ws.read(Draft)}
-    mended = mended_drafts(written.values())
-    chains: dict[str, Chain] = {subject.clip.id: {} for subject in job.subjects}
-    for pack in job.packs.values():
-        plans = _plans(job, pack, written.values(), chains)
-        for subject in job.subjects:
-            if draft := _expected(job, pack, subject, plans, chains[subject.clip.id]):
-                chains[subject.clip.id][pack.name] = mended.get(draft.id, draft)
-    found = (draft for chain in chains.values() for draft in chain.values())
-    return {(d.clip_id, d.task): written[d.id] for d in found if d.id in written}
+    now_due = Round(ws, recipe, labels)
+    for pack in now_due.packs.values():
+        now_due.find_plans(pack)
+        for subject in now_due.subjects:
+            now_due.expect(pack, subject)
+    found = (draft for chain in now_due.chains.values() for draft in chain.values())
+    return {(d.clip_id, d.task): now_due.written[d.id] for d in found if d.id in now_due.written}
 
 
 def write(pack: TaskPack, seen: Json, seed: int, clip_id: str, values: Json, dealt: list[Json]) -> Any:
@@ -247,161 +339,27 @@ def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Pr
     forbade; the same command asks for it again. Raises UsageError for a broken task pack or model, DataError for an
     endpoint that turns everything away.
     """
-    with ws.writer(Draft) as out, Desk(ws, recipe) as desk:
-        report, refusals = draft_all(ws, recipe, desk, out.add, limit, progress)
-        ws.refuse(refusals)
-        report.notes += desk.notes()
-        report.data |= desk.data()
-        report.ok, report.gate = report.ok and not desk.failed, desk.gate
-    return report
-
-
-@dataclass
-class State:
-    """Where a draft run stands."""
-
-    job: Job
-    desk: Any  # Desk, or a forecast's, which asks nobody
-    add: Callable[[Draft], bool]
-    written: dict[str, Draft]  # when it began
-    values: Json  # by draft id; grows
-    chains: dict[str, Chain]
-    faulty: dict[str, list[str]]  # what validate holds against drafts that are to be mended
-    waiting: set[str]  # tasks of which drafts were left
-    counts: Counter[str]
-    refusals: list[Refusal]
-    barred: list[str]  # tasks of which every request was turned away
+    with ws.writer(Draft) as out, opened(ws, recipe) as desk:
+        done = draft_all(ws, recipe, desk, out.add, limit, progress)
+        ws.refuse(done.refusals)
+        data = {"bill": desk.bill.rows()} if desk.bill.lines else {}
+        ok = not done.barred and not desk.faults
+        return Report("draft", dict(done.counts), done.notes(recipe) + desk.notes(), data, ok=ok, gate=desk.gate)
 
 
 def draft_all(
-    ws: Workspace, recipe: Recipe, desk: Any, add: Callable[[Draft], bool], limit: int | None, progress: Progress | None
-) -> tuple[Report, list[Refusal]]:
+    ws: Workspace,
+    recipe: Recipe,
+    desk: Desk,
+    add: Callable[[Draft], bool],
+    limit: int | None,
+    progress: Progress | None,
+) -> Round:
     """Go through the tasks, parents first. `desk` has models write, `add` keeps a draft."""
-    job = _job(ws, recipe, ws.labels())
-    written = {draft.id: draft for draft in ws.read(Draft)}
-    values = {draft.id: draft.value for draft in written.values()}
-    chains: dict[str, Chain] = {subject.clip.id: {} for subject in job.subjects}
-    faulty = open_errors(ws) if recipe["validate"]["flagged"] == "redraft" else {}
-    counts = Counter(clips=len(job.subjects[:limit]))
-    state = State(job, desk, add, written, values, chains, faulty, set(), counts, [], [])
-    for pack in job.packs.values():
-        _draft_task(state, pack, job.subjects[:limit], progress)
-    counts.update(+Counter(refused=len(state.refusals), left=len(desk.left)))
-    said = {"refused": [r.detail for r in state.refusals]}
-    notes = [*_unknown_words(job), *_why(state.refusals)]
-    notes += [f"{name}: every request was turned away; mend that before going on" for name in state.barred]
-    if not job.subjects:
-        notes.append(f"no clip's event is resolved yet; next: autodrive resolve {recipe.path}")
-    return Report("draft", dict(counts), notes, said, ok=not state.barred), state.refusals
-
-
-def _draft_task(state: State, pack: TaskPack, subjects: list[Subject], progress: Progress | None) -> None:
-    """Plan what is dealt, find what is due, and have its author write it."""
-    job, model, done = state.job, state.job.authors[pack.name], 0
-    plans = _plans(job, pack, state.written.values(), state.chains)
-    if pack.dealt and not (pack.asks_parents and state.waiting.intersection(_parents(pack))):
-        new = list(_new_plans(job, pack, plans, state.chains, state.values))
-        state.counts["plans"] += sum(state.add(plan) for plan in new)
-        state.values |= {plan.id: plan.value for plan in new}
-        plans |= _plans(job, pack, new, state.chains)
-    todo: list[Todo] = []
-
-    def keep(one: Draft | Refusal) -> None:
-        nonlocal done
-        done += 1
-        if isinstance(one, Refusal):
-            state.refusals.append(one)
-        elif state.add(one):
-            state.values[one.id] = one.value
-            state.chains[one.clip_id][one.task] = one
-            state.counts["written"] += 1
-        if progress:
-            progress(pack.name, done, len(todo))
-
-    mended = mended_drafts(state.written.values())
-    for subject in subjects:
-        chain = state.chains[subject.clip.id]
-        if expected := _expected(job, pack, subject, plans, chain):
-            chain[pack.name] = draft = mended.get(expected.id, expected)
-            if one := _due(state, pack, subject, draft):
-                todo.append(one)
-            else:
-                state.counts["known"] += 1
-    ready = [one for one in todo if _parents_there(state, pack, one, keep)]
-    if model is not None and ready:
-        before = len(state.refusals)
-        state.desk.write(pack, model, ready, keep)
-        barred = [r for r in state.refusals[before:] if r.reason in ("denied", "third_party")]
-        state.barred += [pack.name] if len(barred) == len(ready) else []
-    elif model is None:
-        for one in ready:
-            keep(_by_template(job, pack, one, plans))
-    if any(one.draft.id in state.desk.left for one in todo):
-        state.waiting.add(pack.name)
-
-
-def _due(state: State, pack: TaskPack, subject: Subject, draft: Draft) -> Todo | None:
-    """What is to be written: a draft that is not there, or a mended one, once, in place of one with errors. What
-    validate found tells the event, so an author that is not told the event mends nothing."""
-    earlier = ""
-    if draft.id in state.values:
-        by_template = state.job.authors[pack.name] is None
-        if by_template or draft.id not in state.faulty or "mends" in draft.spec or not draft.informed:
-            return None
-        earlier = json.dumps(state.values[draft.id], ensure_ascii=False)
-        spec = {**draft.spec, "mends": draft.id, "findings": state.faulty[draft.id]}
-        draft = replace(draft, id="", value=None, spec=spec)
-    chain = state.chains[subject.clip.id]
-    above = {p: chain[p].id for p in _parents(pack)}
-    parents = {p: state.values[i] for p, i in above.items() if i in draft.parents and i in state.values}
-    return Todo(subject, draft, parents, earlier)
-
-
-def _parents_there(state: State, pack: TaskPack, one: Todo, keep: Callable[[Draft | Refusal], None]) -> bool:
-    """Are its parents written? What waits for an endpoint waits with it; what never comes is refused."""
-    missing = [p for p in one.draft.parents if p not in state.values]
-    if any(p in state.desk.left for p in missing):
-        state.desk.left.add(one.draft.id)
-        return not state.desk.waits
-    if missing:
-        chain = state.chains[one.draft.clip_id]
-        names = [p for p in _parents(pack) if chain[p].id in missing]
-        keep(refused(one, "parent_missing", f"no {names[0] if names else 'plan'}"))
-    return not missing
-
-
-def _by_template(job: Job, pack: TaskPack, one: Todo, plans: Plans) -> Draft | Refusal:
-    clip_id = one.draft.clip_id
-    plan = plans.get((clip_id, pack.name))
-    dealt = plan.value["plan"][clip_id] if plan else []
-    value = write(pack, job.context(pack, clip_id), job.seed, clip_id, one.parents, dealt)
-    if wrong := errors(pack, value):
-        return refused(one, "schema", f"by template: {wrong[0].pointer}: {wrong[0].message:.200}")
-    return replace(one.draft, value=value, written_at=now())
-
-
-def mended_drafts(drafts: Iterable[Draft]) -> dict[str, Draft]:
-    """Drafts that were written in place of one with errors, by the id of that one."""
-    return {d.spec["mends"]: d for d in drafts if "mends" in d.spec}
-
-
-def _why(refusals: list[Refusal]) -> list[str]:
-    """One note for each reason of refusal, with an example."""
-    counts = Counter(r.reason for r in refusals)
-    first = {r.reason: r.detail for r in reversed(refusals)}
-    return [f"refused, {reason}: {n}, such as {first[reason]}" for reason, n in counts.most_common()]
-
-
-def _unknown_words(job: Job) -> list[str]:
-    """One note for each attribute value that the ontology has no word for, and so no text mentions."""
-    found: Counter[tuple[str, str]] = Counter()
-    for pack in list(job.packs.values())[:1]:
-        for subject in job.subjects:
-            for name, given in subject.attributes.items():
-                if name in words(pack) and given not in (None, "") and canonical(pack, name, given) is None:
-                    found[name, str(given)[:40]] += 1
-    hint = "left out; add it to the ontology's x-synonyms, or map it in the recipe"
-    return [
-        f"attribute {name}={given!r} is not a word of the ontology ({n} clips): {hint}"
-        for (name, given), n in sorted(found.items())
-    ]
+    done = Round(ws, recipe, ws.labels())
+    done.faulty = open_errors(ws) if recipe["validate"]["flagged"] == "redraft" else {}
+    done.counts["clips"] = len(done.subjects[:limit])
+    for pack in done.packs.values():
+        done.write(pack, done.subjects[:limit], desk, add, progress)
+    done.counts.update(+Counter(refused=len(done.refusals), left=len(desk.left)))
+    return done

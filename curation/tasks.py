@@ -64,6 +64,11 @@ class TaskPack:
     def prompt_id(self) -> str:
         return make_id("prompt", self.prompt)
 
+    @cached_property
+    def above(self) -> list[str]:
+        """The tasks it is written from, but for the event."""
+        return [p for p in self.spec["parents"] if p != "event"]
+
     @property
     def dealt(self) -> bool:
         """Are its questions dealt over a set of clips?"""

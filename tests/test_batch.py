@@ -229,6 +229,6 @@ def test_a_large_batch_goes_in_parts_and_a_broken_clip_in_none(
     assert [r.reason for r in ws.read(Refusal)] == ["missing"]
     with sqlite3.connect(tmp_path / "work" / "llm.sqlite") as db:
         dear = [usd for (usd,) in db.execute("select dear_usd from batches order by dear_usd")]
-    assert dear[2] == pytest.approx(dear[1]) and dear[0] == pytest.approx(dear[1] / 3)
+    assert dear[2] == pytest.approx(dear[1], rel=0.01) and dear[0] == pytest.approx(dear[1] / 3, rel=0.01)
     openai_server.advance(2)
     assert draft.run(ws, recipe).counts["written"] == 7

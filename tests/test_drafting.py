@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,9 @@ from curation import draft, tasks
 from curation.errors import DataError, UsageError
 from curation.forecast import forecast
 from curation.models.answers import Answers, Question
-from curation.models.ask import Asker, Bill, Budget
+from curation.models.ask import Asker
 from curation.models.endpoint import load_model
+from curation.models.money import Bill, Budget
 from curation.models.outcome import Denied
 from curation.recipe import Recipe, load_recipe
 from curation.store import Workspace
@@ -588,19 +590,28 @@ def test_the_cache_of_frames_is_only_that(fault: str, tmp_path: Path, footage: P
     assert len(shown) == 4 and all(url.endswith(("/9k=", "/Z", "/2Q==")) for url in shown)
 
 
-def test_a_claim_holds_as_long_as_its_owner_lives(tmp_path: Path) -> None:
-    one, two = (Answers(tmp_path / "llm.sqlite", name) for name in "ab")
-    assert one.claim("k") and not one.claim("k") and not two.claim("k")
-    one.release("k")
-    assert two.claim("k") and not one.claim("k")
-    os.close(two._lock)  # as a kill leaves it
-    assert one.claim("k") and not one.claim("k")
-    three = Answers(tmp_path / "llm.sqlite", "c")
-    assert not three.claim("k")
-    one.close()
-    assert three.claim("k")
-    three.close()
-    two.db.close()
+CLAIM = """
+import sys
+from pathlib import Path
+from curation.models.answers import Answers
+store = Answers(Path(sys.argv[1]), "b")
+print(store.claim(sys.argv[2]), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_claim_holds_as_long_as_its_process_lives(tmp_path: Path) -> None:
+    path, key = tmp_path / "llm.sqlite", "request1_" + "5" * 32
+    run = [sys.executable, "-c", CLAIM, str(path), key]
+    with closing(Answers(path, "a")) as mine:
+        with subprocess.Popen(run, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+            assert other.stdout is not None and other.stdout.readline() == "True\n"
+            assert not mine.claim(key) and mine.claim(key[:-1] + "6")
+            other.kill()
+        assert mine.claim(key) and not mine.claim(key)
+        assert subprocess.run(run, stdin=subprocess.DEVNULL, capture_output=True, text=True).stdout == "False\n"
+        mine.release(key)
+        assert subprocess.run(run, stdin=subprocess.DEVNULL, capture_output=True, text=True).stdout == "True\n"
 
 
 def test_a_question_that_failed_is_free_for_others(tmp_path: Path) -> None:
@@ -611,15 +622,13 @@ def test_a_question_that_failed_is_free_for_others(tmp_path: Path) -> None:
     async def as_it_is(raw: bytes) -> bytes:
         return raw
 
-    mine, theirs = (Answers(tmp_path / "llm.sqlite", name) for name in "ab")
     model = load_model("m", {"endpoint": "local", "model": "tiny"})
     question = Question(model.base_url, {"model": "tiny", "messages": []}, 0, "task", "prompt1_x")
-    asker = Asker(model, mine, Turning(), as_it_is, Bill(), Budget(None, 0.0))  # type: ignore[arg-type]
-    with pytest.raises(Denied):
-        asyncio.run(asker.ask(question))
-    assert theirs.claim(question.key)
-    mine.close()
-    theirs.close()
+    with closing(Answers(tmp_path / "llm.sqlite", "a")) as answers:
+        asker = Asker(model, Turning(), answers, as_it_is, Bill(), Budget(None, 0.0))  # type: ignore[arg-type]
+        with pytest.raises(Denied):
+            asyncio.run(asker.ask(question))
+        assert answers.claim(question.key)
 
 
 def test_what_is_on_this_machine_is_reached_without_a_proxy(
@@ -645,7 +654,7 @@ def test_a_dry_run_shows_what_would_be_sent_and_sends_nothing(
     assert not openai_server.requests and sorted(p for p in ws.root.rglob("*") if p.is_file()) == before
     assert report.counts == {"clips": 5, "requests": 10, "stored": 0}
     assert {p.suffix for p in (tmp_path / "dry").rglob("*") if p.is_file()} == {".json", ".txt", ".png"}
-    shown = json.loads(next((tmp_path / "dry").rglob("description.json")).read_text())
+    shown = json.loads((tmp_path / "dry" / "description" / "1.json").read_text())
     draft.run(ws, recipe)
     sent = [b for b in openai_server.bodies if b["response_format"]["json_schema"]["name"] == "description"]
     texts = [json.dumps(b["messages"][0]["content"][-1]) for b in sent]
@@ -654,7 +663,7 @@ def test_a_dry_run_shows_what_would_be_sent_and_sends_nothing(
     asked = sum(d.tokens_in for d in drafts(ws, "description"))
     assert row["asked"] == 5 and 0.3 < row["tokens_in"] / asked < 3
     spent = sum(a["cost_usd"] for a in stored(tmp_path))
-    assert sum(r["dear_usd"] for r in report.data["forecast"]) >= spent
+    assert report.data["dear_usd"] >= spent
     assert forecast(ws, recipe).counts == {"clips": 5, "requests": 0, "stored": 0}
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from curation.authors import Subject, metadata
 from curation.errors import DataError, UsageError
 from curation.models import pace
-from curation.models.endpoint import body, load_model, presets, prices, user_message
+from curation.models.endpoint import body, load_model, table, user_message
 from curation.models.frames import FrameSpec, asked, fill
 from curation.models.reply import CAP, read
 from curation.tasks import parse_json
@@ -23,7 +23,7 @@ from curation.types import Clip, Source
 SCHEMA = {"type": "object"}
 
 
-@pytest.mark.parametrize("name", presets())
+@pytest.mark.parametrize("name", table("presets"))
 def test_every_preset_makes_a_body(name: str) -> None:
     model = load_model("m", {"endpoint": name, "model": "some"})
     made = body(model, [{"role": "user", "content": "hi"}], "caption", SCHEMA)
@@ -86,8 +86,8 @@ def test_an_address_that_is_none_is_refused(url: str) -> None:
 
 
 def test_prices_have_what_a_bill_needs() -> None:
-    assert all(set(p) <= {"in", "out", "cached"} and p["in"] <= p["out"] for p in prices().values())
-    assert load_model("m", {"endpoint": "openai", "model": "gpt-4.1"}).price == prices()["gpt-4.1"]
+    assert all(set(p) <= {"in", "out", "cached"} and p["in"] <= p["out"] for p in table("prices").values())
+    assert load_model("m", {"endpoint": "openai", "model": "gpt-4.1"}).price == table("prices")["gpt-4.1"]
     assert load_model("m", {"endpoint": "openai", "model": "unheard-of"}).price is None
 
 

@@ -1,17 +1,16 @@
 """Paid answers by request key, in one SQLite file that all workspaces and concurrent runs share.
 
 An answer is written before anything is read out of it, so a question is paid for once: after a kill only what was in
-flight may be asked again. Whoever asks claims the key first; the claim of a process that died is void (it held a file
-lock). The write-ahead log survives a killed process; a power cut may lose the last moments.
+flight may be asked again. Whoever asks locks, in a file beside the store, the byte that the key names; the lock goes
+with its process (and does not tell two stores of one process apart: a process opens one at a time). The write-ahead
+log survives a killed process; a power cut may lose the last moments.
 """
 
 from __future__ import annotations
 
 import fcntl
 import json
-import os
 import sqlite3
-import uuid
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -26,7 +25,6 @@ create table if not exists answers (key text primary key, endpoint text, model t
   payer text, turn integer, batch text, body text, reply blob, tokens_in integer, tokens_out integer, cost_usd real,
   seconds real, attempts integer, answered_at text);
 create index if not exists payers on answers (payer, cost_usd);
-create table if not exists claims (key text primary key, owner text) without rowid;
 create table if not exists batches (id text primary key, endpoint text, payer text, dear_usd real, sent_at text,
   ended_at text);
 create table if not exists batched (key text primary key, batch text, question text) without rowid;
@@ -74,28 +72,21 @@ class Answers:
 
     def __init__(self, path: Path, payer: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.payer, self.owner = payer, uuid.uuid4().hex
-        self._locks = path.with_name(f"{path.name}.owners")
-        self._locks.mkdir(exist_ok=True)
-        self._lock = os.open(self._locks / self.owner, os.O_RDWR | os.O_CREAT, 0o644)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self.payer = payer
         self.db = sqlite3.connect(path, timeout=60, isolation_level=None)
         self.db.execute("pragma journal_mode=wal")
         self.db.execute("pragma synchronous=normal")
         self.db.executescript(TABLES)
+        self._asking: set[str] = set()
+        self._locks = path.with_name(f"{path.name}.lock").open("ab")
 
     def close(self) -> None:
-        self.db.execute("delete from claims where owner = ?", (self.owner,))
         self.db.close()
-        (self._locks / self.owner).unlink(missing_ok=True)
-        os.close(self._lock)
+        self._locks.close()
 
     def get(self, key: str) -> Answer | None:
-        row = self.db.execute(
-            "select key, reply, tokens_in, tokens_out, cost_usd, seconds, attempts, answered_at from answers "
-            "where key = ?",
-            (key,),
-        ).fetchone()
+        names = "key, reply, tokens_in, tokens_out, cost_usd, seconds, attempts, answered_at"
+        row = self.db.execute(f"select {names} from answers where key = ?", (key,)).fetchone()
         return Answer(*row) if row else None
 
     def find(self, prefix: str) -> Json | None:
@@ -106,72 +97,51 @@ class Answers:
 
     def put(self, q: Question, a: Answer, batch: str = "", payer: str = "") -> None:
         """Keep an answer. The first one counts, should two arrive. `payer`: whose batch it is, if not ours."""
-        row: tuple[Any, ...] = (
-            q.key,
-            q.endpoint,
-            q.body["model"],
-            q.task,
-            q.prompt_id,
-            payer or self.payer,
-            q.turn,
-            batch,
-            q.raw.decode(),
-            a.reply,
-        )
-        row += (a.tokens_in, a.tokens_out, a.cost_usd, a.seconds, a.attempts, a.answered_at)
-        self.db.execute("begin immediate")
+        row: list[Any] = [q.key, q.endpoint, q.body["model"], q.task, q.prompt_id, payer or self.payer, q.turn, batch]
+        row += [q.raw.decode(), a.reply, a.tokens_in, a.tokens_out, a.cost_usd, a.seconds, a.attempts, a.answered_at]
         self.db.execute(f"insert or ignore into answers values ({','.join('?' * 16)})", row)
-        self.db.execute("delete from claims where key = ?", (q.key,))
-        self.db.execute("commit")
 
     def claim(self, key: str) -> bool:
-        """The right to ask; False while somebody else, alive, is asking (or a batch is)."""
-        if self.db.execute("insert or ignore into claims values (?, ?)", (key, self.owner)).rowcount:
-            return True
-        held = self.db.execute("select owner from claims where key = ?", (key,)).fetchone()
-        if held is None or held[0] == self.owner or self._alive(held[0]):
+        """The right to ask; False while somebody else, alive, is asking."""
+        if key in self._asking:
             return False
-        taken = "update claims set owner = ? where key = ? and owner = ?"
-        return self.db.execute(taken, (self.owner, key, held[0])).rowcount == 1
+        try:
+            fcntl.lockf(self._locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, int(key[-15:], 16))
+        except BlockingIOError:
+            return False
+        self._asking.add(key)
+        return True
 
     def release(self, key: str) -> None:
-        self.db.execute("delete from claims where key = ? and owner = ?", (key, self.owner))
-
-    def _alive(self, owner: str) -> bool:
-        path = self._locks / owner
-        try:
-            fd = os.open(path, os.O_RDWR)
-        except FileNotFoundError:
-            return False
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return True
-        finally:
-            os.close(fd)
-        path.unlink(missing_ok=True)
-        return False
+        fcntl.lockf(self._locks, fcntl.LOCK_UN, 1, int(key[-15:], 16))
+        self._asking.discard(key)
 
     def paid(self) -> float:
         """USD that `payer` has spent so far."""
-        row = self.db.execute("select sum(cost_usd) from answers where payer = ?", (self.payer,)).fetchone()
-        return float(row[0] or 0)
+        return self._number("select sum(cost_usd) from answers where payer = ?", self.payer)
 
-    def typical(self, model: str, task: str, prompt_id: str) -> tuple[float, float] | None:
-        """Mean tokens in and out of first turns like these, None if there is none."""
-        row = self.db.execute(
-            "select avg(tokens_in), avg(tokens_out) from answers "
-            "where model = ? and task = ? and prompt_id = ? and turn = 0",
-            (model, task, prompt_id),
+    def owed(self) -> float:
+        """USD that the payer's open batches may cost at most."""
+        return self._number("select sum(dear_usd) from batches where payer = ? and ended_at is null", self.payer)
+
+    def _number(self, query: str, *given: str) -> float:
+        return float(self.db.execute(query, given).fetchone()[0] or 0)
+
+    def typical(self, q: Question) -> tuple[float, float] | None:
+        """Mean tokens in and out of what questions like `q` took, repairs included; None if there were none."""
+        row: tuple[float, float] = self.db.execute(
+            "select 1.0 * sum(tokens_in) / sum(turn = 0), 1.0 * sum(tokens_out) / sum(turn = 0) from answers "
+            "where model = ? and task = ? and prompt_id = ?",
+            (q.body["model"], q.task, q.prompt_id),
         ).fetchone()
-        return (row[0], row[1]) if row[0] is not None else None
+        return row if row[0] is not None else None
 
     # -- batches -----------------------------------------------------------------------------------------------------
     def add_batch(self, batch: str, endpoint: str, questions: Iterable[Question], dear_usd: float, at: str) -> None:
         """Remember a batch before it is made, with what it asks, so that a later run can collect it."""
+        rows = [(q.key, batch, json.dumps(asdict(q), ensure_ascii=False)) for q in questions]
         self.db.execute("begin immediate")
         self.db.execute("insert into batches values (?, ?, ?, ?, ?, null)", (batch, endpoint, self.payer, dear_usd, at))
-        rows = [(q.key, batch, json.dumps(asdict(q), ensure_ascii=False)) for q in questions]
         self.db.executemany("insert or replace into batched values (?, ?, ?)", rows)
         self.db.execute("commit")
 
@@ -185,17 +155,18 @@ class Answers:
         )
         return found.fetchall()
 
-    def owed(self) -> float:
-        """USD that the payer's open batches may cost at most."""
-        row = self.db.execute("select sum(dear_usd) from batches where payer = ? and ended_at is null", (self.payer,))
-        return float(row.fetchone()[0] or 0)
-
     def rename_batch(self, batch: str, name: str) -> None:
         """Give a batch the name its endpoint gave it."""
         self.db.execute("begin immediate")
         self.db.execute("delete from batches where id = ? and ended_at is not null", (name,))  # of another server
         self.db.execute("update batches set id = ? where id = ?", (name, batch))
         self.db.execute("update batched set batch = ? where batch = ?", (name, batch))
+        self.db.execute("commit")
+
+    def end_batch(self, batch: str, at: str) -> None:
+        self.db.execute("begin immediate")
+        self.db.execute("update batches set ended_at = ? where id = ?", (at, batch))
+        self.db.execute("delete from batched where batch = ?", (batch,))
         self.db.execute("commit")
 
     def batched(self, key: str) -> bool:
@@ -205,9 +176,3 @@ class Answers:
     def batch_questions(self, batch: str) -> dict[str, Question]:
         rows = self.db.execute("select key, question from batched where batch = ?", (batch,))
         return {key: Question(**json.loads(text)) for key, text in rows}
-
-    def end_batch(self, batch: str, at: str) -> None:
-        self.db.execute("begin immediate")
-        self.db.execute("update batches set ended_at = ? where id = ?", (at, batch))
-        self.db.execute("delete from batched where batch = ?", (batch,))
-        self.db.execute("commit")

@@ -10,17 +10,15 @@ from __future__ import annotations
 import json
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
-from typing import IO
 
 import openai
 from openai.types import Batch
 
 from curation.models.answers import Answer, Answers, Question
-from curation.models.ask import cost, dumps
 from curation.models.endpoint import Model
-from curation.models.frames import Pictures, fill
+from curation.models.money import OVER_BUDGET, Bill, Budget, cost, estimate
 from curation.models.outcome import Denied, Halt, Left, Turned
 from curation.models.reply import denial, envelope, tokens
 from curation.models.wire import failure
@@ -32,18 +30,83 @@ PENDING = "pending:"
 
 
 class Batches:
-    """The batches of one model's endpoint. `waiting` says how far those are that have not ended."""
+    """Asks one model by batches: stands in for an Asker. `waiting` says how far those are that have not ended."""
 
-    def __init__(self, model: Model, answers: Answers, pictures: Pictures) -> None:
-        self.model, self.answers, self.pictures = model, answers, pictures
+    def __init__(
+        self,
+        model: Model,
+        answers: Answers,
+        fill: Callable[[bytes], Awaitable[bytes]],
+        bill: Bill,
+        budget: Budget,
+    ) -> None:
+        self.model, self.answers, self.fill, self.bill, self.budget = model, answers, fill, bill, budget
         self.waiting: list[str] = []
         self.taken: set[str] = set()  # keys that this run collected
+        self.due: dict[str, Question] = {}  # written to `file`, not sent yet
+        self.dear = 0.0  # USD that these may cost
+        self.file = tempfile.TemporaryFile()  # noqa: SIM115 - closed with us
         http = openai.DefaultHttpxClient(follow_redirects=False, trust_env=model.third_party)
         self.api = openai.OpenAI(api_key=model.key(), base_url=model.base_url, http_client=http)
 
     def close(self) -> None:
         self.api.close()
+        self.file.close()
 
+    # -- asking ------------------------------------------------------------------------------------------------------
+    async def ask(self, q: Question) -> Answer:
+        """The answer to `q` if it is in the store. Else it goes into the next batch, or is in one: raises Left."""
+        if (known := self.answers.get(q.key)) is not None:
+            self.bill.add(q, known, stored=q.key not in self.taken)
+            return known
+        if q.key not in self.due and not self.answers.batched(q.key):
+            body = await self.fill(q.raw)
+            dear = cost(self.model, estimate(self.model, q.raw), self.model.max_tokens, batch=True) or 0.0
+            if self.budget.room() < dear:
+                raise Left(OVER_BUDGET)
+            if len(self.due) >= MOST[0] or self.file.tell() >= MOST[1]:
+                self.submit()
+            line = b'{"custom_id": "%s", "method": "POST", "url": "/v1/chat/completions", "body": ' % q.key.encode()
+            self.file.write(line + body + b"}\n")
+            self.due[q.key] = q
+            self.dear += dear
+            self.budget.owed += dear
+        raise Left
+
+    def submit(self) -> None:
+        """Send what is due as one batch. Raises Left or Halt."""
+        name, questions, dear = PENDING + uuid.uuid4().hex, list(self.due.values()), self.dear
+        if not questions:
+            return
+        self.due, self.dear = {}, 0.0
+        self.file.seek(0)
+        try:
+            sent = self.api.files.create(file=("batch.jsonl", self.file), purpose="batch")
+            self.answers.add_batch(name, self.model.base_url, questions, dear, now())
+            batch = self.api.with_options(max_retries=0).batches.create(
+                input_file_id=sent.id,
+                endpoint="/v1/chat/completions",
+                completion_window="24h",
+                metadata={"autodrive": name},
+            )
+        except openai.APIError as e:
+            if isinstance(e, openai.APIStatusError) and e.status_code < 500:  # else it may have been made all the same
+                self.answers.end_batch(name, now())
+            raise self._meant(e) from None
+        finally:
+            self.file.seek(0)
+            self.file.truncate()
+            self.budget.owed = self.answers.owed()
+        self.answers.rename_batch(name, batch.id)
+        self.waiting.append(f"{batch.id} was sent with {len(questions)} questions")
+
+    def _meant(self, e: openai.APIError) -> Exception:
+        if not isinstance(e, openai.APIStatusError):
+            return Left(f"{self.model.base_url}: {e.__cause__ or e}")
+        why = failure(e.status_code, e.response.headers, e.response.text, self.model)
+        return Left(str(why)) if isinstance(why, Turned) else Halt(str(why))
+
+    # -- collecting --------------------------------------------------------------------------------------------------
     def collect(self) -> None:
         """Store what ended batches answered; questions of theirs without an answer are free to be asked again."""
         try:
@@ -53,10 +116,10 @@ class Batches:
                     self.waiting.append(f"{payer} was sending one; if it was stopped, run its recipe again")
                 else:
                     self._collect(name, payer)
-        except openai.APIStatusError as e:
-            raise _meant(failure(e.status_code, e.response.headers, e.response.text, self.model)) from None
-        except openai.APIConnectionError as e:
-            raise Left(f"{self.model.base_url}: {e.__cause__ or e}") from None
+        except openai.APIError as e:
+            raise self._meant(e) from None
+        finally:
+            self.budget.spent, self.budget.owed = self.answers.paid(), self.answers.owed()
 
     def _adopt(self) -> None:
         """Batches that we wrote down and perhaps sent: find them by our name, or forget them. Those of others may be on
@@ -81,17 +144,11 @@ class Batches:
                 self.waiting.append(f"{name} is of {payer}, by another account")
 
     def _take_all(self, batch: Batch, name: str, payer: str) -> None:
-        counts = batch.request_counts
         if batch.status in ("validating", "in_progress", "finalizing", "cancelling"):
+            counts = batch.request_counts
             done = f", {counts.completed + counts.failed} of {counts.total} done" if counts and counts.total else ""
             self.waiting.append(f"{name} is {batch.status.replace('_', ' ')}{done}")
             return
-        if batch.status == "failed":
-            self.answers.end_batch(name, now())
-            errors = (batch.errors.data if batch.errors else None) or []
-            raise Halt(
-                f"{self.model.base_url}: batch {name} failed: {errors[0].message if errors else 'no reason given'}"
-            )
         questions = self.answers.batch_questions(name)
         for file in (batch.output_file_id, batch.error_file_id):
             for row in self._lines(file) if file else ():
@@ -99,6 +156,10 @@ class Batches:
                 if question is not None and isinstance(response, dict):
                     self._take(question, response, name, payer)
         self.answers.end_batch(name, now())
+        if batch.status == "failed":
+            errors = (batch.errors.data if batch.errors else None) or []
+            why = errors[0].message if errors else "no reason given"
+            raise Halt(f"{self.model.base_url}: batch {name} failed: {why}")
 
     def _lines(self, file: str) -> Iterator[Json]:
         with self.api.files.with_streaming_response.content(file) as reply:
@@ -121,45 +182,3 @@ class Batches:
             return
         self.answers.put(question, answer, name, payer)
         self.taken.add(question.key)
-
-    def submit(self, questions: list[Question], dear_usd: float) -> None:
-        """Send questions as one batch or several. Raises Left or Halt."""
-        each = dear_usd / len(questions)
-        while questions:
-            with tempfile.TemporaryFile() as out:
-                taken = self._write(questions, out)
-                out.seek(0)
-                self._send(questions[:taken], out, each * taken)
-            questions = questions[taken:]
-
-    def _write(self, questions: list[Question], out: IO[bytes]) -> int:
-        for n, q in enumerate(questions):
-            if n >= MOST[0] or out.tell() >= MOST[1]:
-                return n
-            line = {"custom_id": q.key, "method": "POST", "url": "/v1/chat/completions", "body": q.body}
-            out.write(fill(dumps(line), self.pictures) + b"\n")
-        return len(questions)
-
-    def _send(self, questions: list[Question], file: IO[bytes], dear_usd: float) -> None:
-        name = PENDING + uuid.uuid4().hex
-        try:
-            sent = self.api.files.create(file=("batch.jsonl", file), purpose="batch")
-            self.answers.add_batch(name, self.model.base_url, questions, dear_usd, now())
-            batch = self.api.with_options(max_retries=0).batches.create(
-                input_file_id=sent.id,
-                endpoint="/v1/chat/completions",
-                completion_window="24h",
-                metadata={"autodrive": name},
-            )
-        except openai.APIStatusError as e:
-            if e.status_code < 500:  # else it may have been made all the same
-                self.answers.end_batch(name, now())
-            raise _meant(failure(e.status_code, e.response.headers, e.response.text, self.model)) from None
-        except openai.APIConnectionError as e:  # it may have been made all the same: the next run looks for it
-            raise Left(f"{self.model.base_url}: {e.__cause__ or e}") from None
-        self.answers.rename_batch(name, batch.id)
-        self.waiting.append(f"{batch.id} was sent with {len(questions)} questions")
-
-
-def _meant(why: Exception) -> Exception:
-    return Left(str(why)) if isinstance(why, Turned) else Halt(str(why))

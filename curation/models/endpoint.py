@@ -67,20 +67,11 @@ class Model:
 
 
 @cache
-def presets() -> dict[str, Json]:
-    """The endpoints we know, by name."""
+def table(name: str) -> Json:
+    """`presets` (the endpoints we know) or `prices` (USD per million tokens by model), from the file of that name."""
     import yaml
 
-    found: dict[str, Json] = yaml.safe_load(files("curation.models").joinpath("presets.yaml").read_text("utf-8"))
-    return found
-
-
-@cache
-def prices() -> Json:
-    """The price table: USD per million tokens by model, see prices.yaml."""
-    import yaml
-
-    found: Json = yaml.safe_load(files("curation.models").joinpath("prices.yaml").read_text("utf-8"))
+    found: Json = yaml.safe_load(files("curation.models").joinpath(f"{name}.yaml").read_text("utf-8"))
     return found
 
 
@@ -88,12 +79,12 @@ def load_model(name: str, given: Json) -> Model:
     """The model `name` of a recipe. Raises UsageError for an unknown endpoint or a `batch` it does not have."""
     own = dict(given)
     endpoint = own.pop("endpoint")
-    if endpoint not in presets():
-        raise UsageError(f"draft.models.{name}.endpoint: no preset '{endpoint}'; known: {', '.join(presets())}")
-    preset = presets()[endpoint]
+    preset = table("presets").get(endpoint)
+    if preset is None:
+        known = ", ".join(table("presets"))
+        raise UsageError(f"draft.models.{name}.endpoint: no preset '{endpoint}'; known: {known}")
     if own.get("batch") and not preset.get("batch") and "base_url" not in own:
         raise UsageError(f"draft.models.{name}.batch: {endpoint} has no Batch API; leave it out")
-    own.setdefault("batch", False)
     tell = own.pop("tell", {})
     allowed = tell.get("metadata", tell.get("event", True))
     if allowed is True and tell.get("event") is False:
@@ -103,11 +94,9 @@ def load_model(name: str, given: Json) -> Model:
     shown = own.pop("frames", None)
     if shown and shown.get("n") and shown.get("fps"):
         raise UsageError(f"draft.models.{name}.frames: give n (so many) or fps (so many a second), not both")
-    if own.get("price") is None:
-        own["price"] = prices().get(own["model"])
     model = Model(
         name=name,
-        **{**preset, **own},
+        **{"price": table("prices").get(own["model"]), **preset, "batch": False, **own},
         frames=FrameSpec(**shown) if shown else None,
         event=tell.get("event", True),
         metadata=tuple(allowed) if isinstance(allowed, list) else allowed,

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import base64
 import io
-import os
 import re
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from functools import cache
 from pathlib import Path
 
 from curation.ids import make_id
+from curation.release import write_atomic
 
 REF = re.compile(rb'"(frame|video):([0-9a-f]{64})@([0-9.,]+)\?h=(\d+)&q=(\d+)"')
 MOST = 64
@@ -105,9 +104,5 @@ def pictures(root: Path, clip: Path, blob: str, times: Moments, height: int, qua
         Image.fromarray(picture).save(out, "JPEG", quality=quality)
         lines.append(base64.b64encode(out.getvalue()))
     with suppress(OSError):  # a cache that cannot be written is none
-        path = cache_path(root, blob, times, height, quality)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_suffix(f"{path.suffix}.{os.getpid()}.{threading.get_ident()}.part")
-        beside.write_bytes(b"".join(line + b"\n" for line in lines))
-        os.replace(beside, path)
+        write_atomic(cache_path(root, blob, times, height, quality), b"".join(line + b"\n" for line in lines))
     return lines

@@ -12,7 +12,6 @@ import math
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from curation.models.outcome import Left
 
@@ -34,20 +33,17 @@ def span(text: str) -> float | None:
     return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
-@dataclass
 class Bucket:
-    """What may be used per minute: `level` is what is left now, refilled at `rate` a second. No rate: no limit. `own`:
-    the recipe's limit, below which an endpoint's own holds."""
+    """What may be used: `level` now, refilled at `rate` a second up to `most`. Without a limit it is never empty."""
 
-    rate: float | None = None
-    most: float = 0.0
-    level: float = 0.0
-    at: float = 0.0
-    own: float = float("inf")
+    def __init__(self, per_minute: float | None) -> None:
+        self.own = self.most = per_minute or math.inf  # the recipe's limit; an endpoint's own may only be lower
+        self.rate = self.own / 60
+        self.level, self.at = max(1.0, self.rate), time.monotonic()
 
     def wait(self, amount: float, now: float) -> float:
         """Seconds until `amount` may be used. More than the bucket ever holds waits until it is full."""
-        if not self.rate:
+        if self.rate == math.inf:
             return 0.0
         self.level = min(self.most, self.level + (now - self.at) * self.rate)
         self.at = now
@@ -57,12 +53,10 @@ class Bucket:
         """What a reply's headers say: of `limit`, `remaining` is left, and it is full again in `reset_s`."""
         if limit <= 0:
             return
-        if reset_s > 0 and limit > remaining:
-            self.rate = (limit - remaining) / reset_s
-        self.rate = min(self.rate or limit / 60, self.own / 60)
         self.wait(0, now)
-        self.most, self.at = min(limit, self.own), now
-        self.level = remaining if not self.level else min(self.level, remaining)
+        refill = (limit - remaining) / reset_s if reset_s > 0 and limit > remaining else limit / 60
+        self.rate, self.most, self.at = min(refill, self.own / 60), min(limit, self.own), now
+        self.level = min(self.level, remaining)
 
 
 class Pace:
@@ -72,16 +66,9 @@ class Pace:
         self.most, self.limit, self.in_flight = most, float(min(most, START)), 0
         self.growing = True
         self.until = self.cut_at = 0.0
-        self.asks = self._bucket(requests_per_minute)
-        self.tokens = self._bucket(tokens_per_minute)
+        self.asks, self.tokens = Bucket(requests_per_minute), Bucket(tokens_per_minute)
         self._turn = asyncio.Lock()
         self._freed = asyncio.Event()
-
-    @staticmethod
-    def _bucket(per_minute: float | None) -> Bucket:
-        if per_minute is None:
-            return Bucket()
-        return Bucket(per_minute / 60, per_minute, max(1.0, per_minute / 60), time.monotonic(), per_minute)
 
     async def enter(self, tokens: float) -> float:
         """Wait for a place and for the rates; returns the time of starting. First come, first served."""
@@ -119,8 +106,6 @@ class Pace:
 
     def heed(self, headers: Mapping[str, str]) -> None:
         """Rate-limit headers, if there are any."""
-        if "x-ratelimit-limit-requests" not in headers and "x-ratelimit-limit-tokens" not in headers:
-            return
         for what, bucket in (("requests", self.asks), ("tokens", self.tokens)):
             limit, left, reset = (headers.get(f"x-ratelimit-{k}-{what}", "") for k in ("limit", "remaining", "reset"))
             if limit.isdecimal() and left.isdecimal():

@@ -24,7 +24,8 @@ from statistics import median
 from typing import Any
 
 from curation import draft
-from curation.dialogue import Told, first_question
+from curation.authors import Subject, Todo, model_draft
+from curation.dialogue import first_question
 from curation.models.endpoint import load_model
 from curation.models.frames import asked, cache_path, fill, pictures
 from curation.recipe import load_recipe
@@ -91,7 +92,8 @@ def question(root: Path, clip: Clip) -> bytes:
     """What ours asks about a clip, frames as references."""
     recipe = load_recipe(root / "recipe.yaml")
     model, pack = load_model("watch", recipe["draft"]["models"]["watch"]), load_packs(["event", "think"])["think"]
-    return json.dumps(first_question(pack, model, clip, Told(EVENT, SEEN, {})).body).encode()
+    subject = Subject(clip, EVENT, SEEN)
+    return first_question(pack, model, Todo(subject, model_draft(pack, model, subject, []), {})).raw
 
 
 def wanted(root: Path, clip: Clip) -> tuple[str, tuple[float, ...], int, int]:

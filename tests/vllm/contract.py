@@ -24,7 +24,8 @@ from PIL import Image
 from server import CONTEXT, model, serve
 
 from curation import cli, tasks
-from curation.dialogue import Told, first_question
+from curation.authors import Subject, Todo, model_draft
+from curation.dialogue import first_question
 from curation.models.endpoint import load_model
 from curation.models.frames import fill
 from curation.models.reply import read
@@ -81,7 +82,8 @@ def question(url: str, name: str, **more: Any) -> Json:
     given = {"endpoint": "vllm", "base_url": url, "model": "tiny", "frames": {"n": 8}, "max_tokens": 4000, **more}
     clip = Clip("source", "event", 0.0, 4.0, {}, blob="0" * 64, frames=40, fps=10.0, width=112, height=84)
     pack = tasks.load_pack(tasks.BUILT_IN / name)
-    return first_question(pack, load_model("watch", given), clip, Told({}, {}, {})).body
+    watch, subject = load_model("watch", given), Subject(clip, {}, {})
+    return first_question(pack, watch, Todo(subject, model_draft(pack, watch, subject, []), {})).body
 
 
 @pytest.mark.parametrize(("video", "structured"), [("frames", "json_schema"), ("video_url", "structured_outputs")])
