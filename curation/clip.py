@@ -24,7 +24,7 @@ from curation.media import CutInfo, cut
 from curation.pool import spread
 from curation.recipe import Recipe
 from curation.sources.table import printable
-from curation.store import Workspace, current_sources, now
+from curation.store import Workspace, current_sources
 from curation.types import Clip, Event, Json, Progress, Refusal, Report, Source
 
 UNMARKED_LEAD_S = 5.0  # how long before an event without an alert the road may already look dangerous (Nexar: 4.5)
@@ -60,14 +60,13 @@ def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Pr
             if progress:
                 progress("clip", done, len(jobs))
         shutil.rmtree(folder)
-    ws.refuse(replace(r, refused_at=now()) for r in refused)
+    ws.refuse(refused)
     there = [c for c in ws.read(Clip) if c.source_id in sources]
     wanted = {c.id for clips in planned.values() for c in clips}
     kept = [c for c in there if c.id in wanted or c.source_id not in planned]
     current = {c.id for c in kept}
     found = groups(there, sources)
-    rows = ({"clip_id": i, "group": g, "why": why, "current": i in current} for i, (g, why) in found.items())
-    ws.write_view("groups", rows)
+    ws.write_view("groups", ({"clip_id": i, "group": g, "current": i in current} for i, g in found.items()))
     counts.update(c.role for c in kept)
     confined = confined_classes(kept, sources)
     notes = [f"refused {n}: {reason}" for reason, n in sorted(Counter(r.reason for r in refused).items())]

@@ -194,7 +194,7 @@ def pull(ws: Workspace, recipe: Recipe, plan: Round, client: Any, progress: Prog
         asked = {"clip", *(p.name for p in plan.packs)}  # a task that the recipe dropped withdraws nothing
         known = (r for r in ws.read(Review) if r.task in asked)
         added = sum(out.add(r) for r in revise(known, reviews, looked_at))
-    return added, ws.refuse(replace(r, refused_at=now()) for r in refusals)
+    return added, ws.refuse(refusals)
 
 
 def _exports(

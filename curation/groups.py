@@ -56,43 +56,28 @@ def _agree(a: list[int | None], b: list[int | None], shift: int) -> bool:
     return apart <= (NEAR_BITS if moves else STILL_BITS)
 
 
-def groups(clips: Iterable[Clip], sources: Mapping[str, Source]) -> dict[str, tuple[str, str]]:
-    """Clip id → (opaque group, why). `why` names what holds it together: drive, upload or source, + near_duplicate.
+def groups(clips: Iterable[Clip], sources: Mapping[str, Source]) -> dict[str, str]:
+    """Clip id → opaque group.
 
     Clips of one source, of one drive or upload of a dataset, and of files with equal bytes are always together.
     """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     clips = sorted(clips, key=lambda c: c.id)
-    above: dict[str, str] = {}
-
-    def top(x: str) -> str:
-        above.setdefault(x, x)
-        while above[x] != x:
-            above[x] = above[above[x]]
-            x = above[x]
-        return x
-
-    def join(x: str, y: str) -> None:
-        low, high = sorted((top(x), top(y)))
-        above[high] = low
-
-    own = {c.id: _own(sources[c.source_id]) for c in clips}
-    name = {c.id: "/".join(own[c.id]) for c in clips}
-    for clip in clips:
-        join(name[clip.id], f"bytes/{sources[clip.source_id].sha256}")
-    linked: set[str] = set()
-    for a, b in near_duplicates((c.id, c.phashes) for c in clips):
-        if name[a] != name[b]:
-            join(name[a], name[b])
-            linked |= {name[a], name[b]}
-    return {
-        c.id: (make_id("group", top(name[c.id])), own[c.id][0] + " + near_duplicate" * (name[c.id] in linked))
-        for c in clips
-    }
+    name = {c.id: _own(sources[c.source_id]) for c in clips}
+    links = [(name[c.id], f"bytes/{sources[c.source_id].sha256}") for c in clips]
+    links += [(name[a], name[b]) for a, b in near_duplicates((c.id, c.phashes) for c in clips)]
+    names = sorted({n for link in links for n in link})
+    place = {n: i for i, n in enumerate(names)}
+    pairs = [(place[a], place[b]) for a, b in links]
+    ends = ([a for a, _ in pairs], [b for _, b in pairs])
+    _, parts = connected_components(coo_array(([1] * len(pairs), ends), shape=(len(names), len(names))), directed=False)
+    first = {part: n for n, part in zip(reversed(names), reversed(parts.tolist()), strict=True)}
+    return {c.id: make_id("group", first[parts[place[name[c.id]]]]) for c in clips}
 
 
-def _own(source: Source) -> tuple[str, str, str]:
+def _own(source: Source) -> str:
     if source.drive:
-        return "drive", source.dataset, source.drive
-    if source.upload:
-        return "upload", source.dataset, source.upload
-    return "source", source.dataset, source.key
+        return f"drive/{source.dataset}/{source.drive}"
+    return f"upload/{source.dataset}/{source.upload}" if source.upload else f"source/{source.dataset}/{source.key}"

@@ -21,7 +21,7 @@ from curation.media import probe
 from curation.pool import spread
 from curation.recipe import Recipe
 from curation.sources.table import ontology, printable
-from curation.store import Workspace, current_sources, now
+from curation.store import Workspace, current_sources
 from curation.types import Json, Progress, Refusal, Report, Source
 
 Reader = Callable[[Json, Path], Iterator[Source | Refusal]]
@@ -79,7 +79,7 @@ def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Pr
     with ws.writer(Source) as out:
         new = sum(out.add(s) for s in good)
     ws.write_view("sources", [{"source_id": i} for i in sorted({s.id for s in (*good, *unread)})])
-    ws.refuse(replace(r, detail=printable(r.detail), refused_at=now(), id="") for r in refused)
+    ws.refuse(replace(r, detail=printable(r.detail), id="") for r in refused)
     reasons = dict(sorted(Counter(r.reason for r in refused).items()))
     notes = [f"refused {n}: {reason}" for reason, n in reasons.items()]
     if not good:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,45 +17,25 @@ STILL_LEVELS, FROZEN_S = 0.255, 1.0  # FFmpeg freezedetect's noise floor (-60 dB
 FLAT_LEVELS = 6.0  # a frame whose 8x9 thumbnail varies less than this has no shape to recognise: its hash is empty
 
 
-class Measure:
-    """Black, frozen and repeated frames, and hashes, of the frames that a cut shows."""
-
-    def __init__(self, fps: float) -> None:
-        self.fps = fps
-        self.hashes: list[str] = []
-        self.count = self.black = self.repeated = self.frozen = 0
-        self.previous: Image | None = None
-        self.anchor: Image | None = None  # first frame of the run that may be frozen
-        self.run = 0
-
-    def add(self, luma: Image) -> None:
-        if self.count >= len(self.hashes) * self.fps / HASHES_PER_S:
-            self.hashes.append(dhash(luma))
-        self.black += bool((luma <= BLACK_LUMA).mean() >= BLACK_SHARE)
-        self.repeated += _apart(luma, self.previous) <= STILL_LEVELS / 5
-        if _apart(luma, self.anchor) > STILL_LEVELS:
-            self._end_run()
-            self.anchor = luma
-        self.run += 1
-        self.previous = luma
-        self.count += 1
-
-    def _end_run(self) -> None:
-        if self.run / self.fps >= FROZEN_S:
-            self.frozen += self.run
-        self.run = 0
-
-    def result(self) -> dict[str, float]:
-        self._end_run()
-        return {
-            "black_s": round(self.black / self.fps, 3),
-            "frozen_s": round(self.frozen / self.fps, 3),
-            "duplicate_frames": round(self.repeated / self.count, 4),
-        }
+def measure(frames: Sequence[Image], fps: float) -> tuple[dict[str, float], tuple[str, ...]]:
+    """How long the frames (luma) that a clip shows are black, frozen or repeated; and their hashes, HASHES_PER_S."""
+    black = sum(bool((f <= BLACK_LUMA).mean() >= BLACK_SHARE) for f in frames)
+    repeated = sum(_apart(a, b) <= STILL_LEVELS / 5 for a, b in pairwise(frames))
+    runs, anchor = [0], frames[0]  # of frames that are like the first of their run
+    for frame in frames:
+        if _apart(frame, anchor) > STILL_LEVELS:
+            runs, anchor = [*runs, 0], frame
+        runs[-1] += 1
+    frozen = sum(n for n in runs if n / fps >= FROZEN_S)
+    step = max(1.0, fps / HASHES_PER_S)
+    places = [math.ceil(i * step) for i in range(len(frames))]
+    hashes = tuple(dhash(frames[i]) for i in places if i < len(frames))
+    told = {"black_s": round(black / fps, 3), "frozen_s": round(frozen / fps, 3)}
+    return told | {"duplicate_frames": round(repeated / len(frames), 4)}, hashes
 
 
-def _apart(a: Image, b: Image | None) -> float:
-    return 255.0 if b is None else float(np.abs(a.astype(np.int16) - b).mean())
+def _apart(a: Image, b: Image) -> float:
+    return float(np.abs(a.astype(np.int16) - b).mean())
 
 
 def dhash(luma: Image) -> str:

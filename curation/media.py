@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import io
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +25,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from curation.errors import DataError, Refused
-from curation.measure import Measure
+from curation.measure import measure
 
 Image = NDArray[np.uint8]
 
@@ -100,7 +100,7 @@ def _head(source: Path | bytes) -> bytes:
 
 
 def _decode(container: InputContainer, stream: VideoStream, start: float) -> Iterator[tuple[float, VideoFrame]]:
-    """Frames with the file's own times. It knows no reader: a circle would keep decoded frames in memory."""
+    """Frames with the file's own times; where it has none, they follow `start` at its rate."""
     step = 1 / float(stream.average_rate or 25)
     last = start - step
     for packet in container.demux(stream):
@@ -113,46 +113,37 @@ def _decode(container: InputContainer, stream: VideoStream, start: float) -> Ite
             yield last, frame
 
 
-class _Reader:
-    """Frames of one open video by time, from `start_s` on (then only what is near is decoded)."""
+def _frames(container: InputContainer, stream: VideoStream, start_s: float = 0.0) -> Iterator[tuple[float, VideoFrame]]:
+    """The first frame, then those from about `start_s` on, each with its seconds after the first."""
+    frames = _decode(container, stream, 0.0)
+    origin, first = next(frames, (0.0, None))
+    if first is None:
+        raise Refused("zero_frames", "the video stream holds no frame that can be decoded")
+    yield 0.0, first
+    if start_s > 0 and any(e.is_keyframe for e in stream.index_entries):
+        for margin in (0.0, 1.0, 4.0, start_s + 1.0):  # seeking may land behind what was asked for
+            stamp = int((origin + max(start_s - margin, 0.0)) / float(stream.time_base or 1))
+            container.seek(stamp, stream=stream)
+            frames = _decode(container, stream, origin)
+            time, frame = next(frames, (0.0, None))
+            if frame is not None and time - origin <= start_s:
+                yield time - origin, frame
+                break
+    yield from ((time - origin, frame) for time, frame in frames)
 
-    def __init__(self, container: InputContainer, stream: VideoStream, start_s: float = 0.0) -> None:
-        self.container, self.stream = container, stream
-        self.origin = 0.0
-        self.frames = _decode(container, stream, 0.0)
-        first = next(self.frames, None)
-        if first is None:
-            raise Refused("zero_frames", "the video stream holds no frame that can be decoded")
-        self.origin, self.first = first
-        self.before: tuple[float, VideoFrame] | None = None
-        self.now: tuple[float, VideoFrame] | None = (0.0, self.first)
-        if start_s > 0 and any(e.is_keyframe for e in stream.index_entries):
-            self._seek(start_s)
 
-    def _next(self) -> tuple[float, VideoFrame] | None:
-        found = next(self.frames, None)
-        return found and (found[0] - self.origin, found[1])
-
-    def _seek(self, target: float) -> None:
-        for margin in (0.0, 1.0, 4.0, target + 1.0):
-            stamp = int((self.origin + max(target - margin, 0.0)) / float(self.stream.time_base or 1))
-            self.container.seek(stamp, stream=self.stream)
-            self.frames = _decode(self.container, self.stream, self.origin)
-            self.now = self._next()
-            if self.now is not None and self.now[0] <= target:
-                return
-
-    def nearest(self, target: float) -> tuple[float, VideoFrame]:
-        """Time and frame nearest to `target`; call with ascending targets. Past the end it is the last frame."""
+def _nearest(
+    frames: Iterator[tuple[float, VideoFrame]], targets: Iterable[float]
+) -> Iterator[tuple[float, VideoFrame]]:
+    """Time and frame nearest to each of the ascending `targets`. Past the end it is the last frame."""
+    before = now = next(frames, None)
+    for target in targets:
         try:
-            while self.now is not None and self.now[0] < target:
-                self.before, self.now = self.now, self._next()
+            while now is not None and now[0] < target:
+                before, now = now, next(frames, None)
         except av.error.FFmpegError as e:
             raise Refused("truncated", f"it cannot be read near {target:.2f} s ({e.strerror})") from e
-        around = [shown for shown in (self.before, self.now) if shown is not None]
-        if not around:
-            raise Refused("truncated", f"no frame can be decoded near {target:.2f} s")
-        return min(around, key=lambda shown: abs(shown[0] - target))
+        yield min((f for f in (before, now) if f is not None), key=lambda f: abs(f[0] - target))
 
 
 def probe(path: Path) -> Media:
@@ -182,7 +173,7 @@ def probe(path: Path) -> Media:
             raise Refused("zero_frames", f"{path.name} has a video stream without a single frame")
         tick, usual = float(stream.time_base or 0), 1 / float(stream.average_rate or 1)
         container.seek(0)
-        width, height = _shown_size(_Reader(container, stream).first, stream)
+        width, height = _shown_size(next(_frames(container, stream))[1], stream)
     shown.sort()
     gaps = sorted(b - a for (a, _), (b, _) in pairwise(shown)) or [0]
     duration = (shown[-1][0] - shown[0][0]) * tick + ((shown[-1][1] or gaps[len(gaps) // 2]) * tick or usual)
@@ -219,6 +210,7 @@ def cut(src: Path, dst: Path, start_s: float, end_s: float, profile: dict[str, A
     `profile`: `fps` (frames a second out), `height` (at most; never enlarged), `crf`. The frame shown at i / fps is
     the source frame nearest to start_s + i / fps. Video only, no metadata, yuv420p, first frame at 0, a keyframe each
     second, index in front, no reordering, one thread and no CPU-specific code: the same input gives the same bytes.
+    A clip's frames are held until they are measured: clips are short.
     Raises Refused: those of `probe`, and `truncated` where the wanted time is not in the file; DataError if `dst`
     cannot be written.
     """
@@ -226,15 +218,16 @@ def cut(src: Path, dst: Path, start_s: float, end_s: float, profile: dict[str, A
     count = round((end_s - start_s) * rate)
     if count < 1:
         raise Refused("too_short", f"a cut of {end_s - start_s:.3f} s holds no frame at {float(rate):g} a second")
-    measure = Measure(float(rate))
+    luma: list[Image] = []
     with _open(src) as (container, stream):
-        reader = _Reader(container, stream, start_s)
-        width, height = _even_fit(_shown_size(reader.first, stream), profile["height"])
+        frames = _frames(container, stream, start_s)
+        first = next(frames)
+        width, height = _even_fit(_shown_size(first[1], stream), profile["height"])
         shown: tuple[float, VideoFrame] | None = None
         with _h264(dst, rate, width, height, profile["crf"]) as put:
-            for i in range(count):
-                target = start_s + float(i / rate)
-                time, frame = reader.nearest(target)
+            targets = [start_s + float(i / rate) for i in range(count)]
+            found = _nearest(chain([first], frames), targets)
+            for i, (target, (time, frame)) in enumerate(zip(targets, found, strict=True)):
                 if abs(time - target) > MAX_GAP_S:
                     detail = f"{src.name} has no frame within {MAX_GAP_S:g} s of {target:.2f} s (nearest {time:.2f} s)"
                     raise Refused("truncated", detail)
@@ -243,13 +236,13 @@ def cut(src: Path, dst: Path, start_s: float, end_s: float, profile: dict[str, A
                 picture = shown[1]
                 picture.pts, picture.time_base = i, 1 / rate
                 picture.pict_type = PictureType.NONE  # else the source's keyframes are forced on ours
-                measure.add(np.asarray(picture.to_ndarray()[:height], np.uint8))
+                luma.append(np.asarray(picture.to_ndarray()[:height], np.uint8))
                 put(picture)
     with _open(dst) as (container, stream):
         times = [(p.pts or 0) * p.time_base for p in container.demux(stream) if p.size]
     if times != [i / rate for i in range(count)]:
         raise Refused("bad_cut", f"{dst.name}: wrote {len(times)} frames where {count} from 0 s were due")
-    return CutInfo(count, float(rate), width, height, measure.result(), tuple(measure.hashes))
+    return CutInfo(count, float(rate), width, height, *measure(luma, float(rate)))
 
 
 def _even_fit(size: tuple[int, int], height: int) -> tuple[int, int]:
@@ -298,8 +291,9 @@ def sample_frames(
         if times is None:
             duration = (container.duration or 0) / av.time_base
             times = [(i + 0.5) * duration / n for i in range(n)]
-        reader = _Reader(container, stream)
-        shown = _shown_size(reader.first, stream)
+        frames = _frames(container, stream)
+        first = next(frames)
+        shown = _shown_size(first[1], stream)
         wanted = size or _even_fit(shown, max_height or shown[1])
-        found = [reader.nearest(t) for t in times]
+        found = list(_nearest(chain([first], frames), times))
         return np.stack([_picture(f, wanted, "rgb24").to_ndarray() for _, f in found]), [t for t, _ in found]

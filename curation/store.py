@@ -11,16 +11,15 @@ import errno
 import fcntl
 import json
 import os
-import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from curation.errors import DataError
-from curation.ids import plain, sha256_file
+from curation.ids import plain, sha256_bytes
 from curation.release import write_atomic
 from curation.types import FACTS, Clip, Decision, Event, Json, Label, Record, Refusal, Source
 
@@ -123,7 +122,7 @@ class Workspace:
     def refuse(self, refusals: Iterable[Refusal]) -> int:
         """Record refusals; returns how many were new."""
         with self.writer(Refusal) as out:
-            return sum(out.add(r) for r in refusals)
+            return sum(out.add(replace(r, refused_at=now())) for r in refusals)
 
     # -- views ---------------------------------------------------------------------------------------------------
     def view_path(self, name: str) -> Path:
@@ -151,13 +150,10 @@ class Workspace:
 
     def add_blob(self, path: Path) -> str:
         """Copy a file in by the hash of its bytes; returns the hash."""
-        sha256 = sha256_file(path)
-        target = self.blob(sha256)
-        if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            beside = target.with_suffix(f".{os.getpid()}.part")
-            shutil.copyfile(path, beside)
-            os.replace(beside, target)
+        data = path.read_bytes()
+        sha256 = sha256_bytes(data)
+        if not self.blob(sha256).exists():
+            write_atomic(self.blob(sha256), data)
         return sha256
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from curation.errors import DataError
 from curation.release import write_atomic
-from curation.store import Workspace, current_sources, dump, load
+from curation.store import Workspace, current_sources, load
 from curation.types import FACTS, Clip, Decision, Event, Refusal, Source
 
 events = st.builds(
@@ -50,11 +50,11 @@ def test_a_torn_last_line_is_moved_aside(tmp_path_factory: pytest.TempPathFactor
     path = ws.path(Refusal)
     whole = path.read_bytes()
     path.write_bytes(whole[:-cut])
-    assert list(ws.read(Refusal)) == [first]
+    assert [r.id for r in ws.read(Refusal)] == [first.id]
     assert ws.refuse([first, second]) == 1
-    assert path.read_bytes() == whole
+    assert [r.id for r in ws.read(Refusal)] == [first.id, second.id]
     torn = Path(f"{path}.torn").read_bytes()
-    assert torn == whole[len(dump(first)) + 1 : -cut] + b"\n"
+    assert torn == whole[whole.index(b"\n") + 1 : -cut] + b"\n"
 
 
 def test_a_broken_line_in_the_middle_is_named(tmp_path: Path) -> None:
