@@ -8,14 +8,6 @@ from typing import Any
 
 from curation.types import Json
 
-MEANING = {
-    "adjudicated": "decided in adjudication",
-    "agreed": "all raters alike",
-    "majority": "more than half of the raters",
-    "single": "one rater",
-    "source": "taken from a source the recipe trusts",
-    "unreviewed": "no human looked at it",
-}
 TAGS = ("driving", "dashcam", "collision", "near-collision", "vlm")
 
 
@@ -33,7 +25,7 @@ def write_card(root: Path, info: Json) -> None:
     )
     page.filters |= {"interval": interval, "pairs": lambda counts: ", ".join(f"{k} {n}" for k, n in counts.items())}
     used = {basis for counts in info["bases"].values() for basis in counts}
-    text = page.get_template("card.md").render(info, front=_front(root, info), meaning=MEANING, used=used)
+    text = page.get_template("card.md").render(info, front=_front(root, info), used=used)
     (root / "README.md").write_text(text, encoding="utf-8")
 
 

@@ -31,6 +31,8 @@ PACK_FILES = (
     "examples.jsonl",
 )  # fmt: skip
 MEDIA_FILE_BYTES = 256 << 20
+# Rows that stay keep their bytes: a hub stores what a release adds, no more.
+IN_CHUNKS = {"use_content_defined_chunking": {"min_chunk_size": 256 << 10, "max_chunk_size": 1 << 20}}
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,8 @@ def _write_data(
                 rows[plan.split[clip]].append(_row(facts, pack, by_key[clip, task], by_key))
         schema = _arrow_schema(pack)
         for split, split_rows in rows.items():
-            _write_parquet(part / "data" / task / f"{split}-00000.parquet", split_rows, schema)
+            path = part / "data" / task / f"{split}-00000.parquet"
+            _write_parquet(path, split_rows, schema, compression="zstd", write_page_index=True, **IN_CHUNKS)
         counts[task] = sum(map(len, rows.values()))
     _write_media(part, [facts.clips[c] for c in order], facts.sources, ws)
     return {k: v for k, v in counts.items() if v}
@@ -216,21 +219,14 @@ def _row(facts: Facts, pack: TaskPack, label: Label, labels: dict[tuple[str, str
     }
 
 
-def _write_parquet(path: Path, rows: list[Json], schema: Any) -> None:
-    """Bytes depend on the rows, the schema and the pyarrow version only: one chunk, fixed row groups, zstd."""
+def _write_parquet(path: Path, rows: list[Json], schema: Any, **options: Any) -> None:
+    """Bytes depend on the rows, the schema, the options and the pyarrow version only: one chunk, fixed row groups."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     path.parent.mkdir(parents=True, exist_ok=True)
     table = pa.Table.from_pylist(rows, schema=schema).combine_chunks()
-    pq.write_table(
-        table,
-        path,
-        compression="zstd",
-        row_group_size=ROW_GROUP_ROWS,
-        write_page_index=True,
-        use_content_defined_chunking={"min_chunk_size": 256 << 10, "max_chunk_size": 1 << 20},
-    )
+    pq.write_table(table, path, row_group_size=ROW_GROUP_ROWS, **options)
 
 
 def _write_media(part: Path, clips: Sequence[Clip], sources: dict[str, Source], ws: Workspace) -> None:
@@ -238,8 +234,6 @@ def _write_media(part: Path, clips: Sequence[Clip], sources: dict[str, Source], 
 
     The parent's clips come first, so that its full files are the same bytes again. One file is held in memory.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
     from datasets import Features, Value, Video
 
     text, number, whole = Value("string"), Value("float64"), Value("int32")
@@ -247,7 +241,6 @@ def _write_media(part: Path, clips: Sequence[Clip], sources: dict[str, Source], 
     columns |= {"end_s": number, "frames": whole, "fps": number, "width": whole, "height": whole, "role": text}
     columns |= {"profile": text, "licence_video": text, "licence_annotation": text, "commercial": Value("bool")}
     schema = Features(columns).arrow_schema
-    (part / "media").mkdir()
     batch: list[Json] = []
     held = files = 0
     for i, clip in enumerate(clips, 1):
@@ -256,9 +249,7 @@ def _write_media(part: Path, clips: Sequence[Clip], sources: dict[str, Source], 
         batch.append(_media_row(clip, source, data))
         held += len(data or b"")
         if held >= MEDIA_FILE_BYTES or i == len(clips):
-            path = part / "media" / f"part-{files:05d}.parquet"
-            table = pa.Table.from_pylist(batch, schema=schema)
-            pq.write_table(table, path, compression="none", row_group_size=ROW_GROUP_ROWS)
+            _write_parquet(part / "media" / f"part-{files:05d}.parquet", batch, schema, compression="none")
             batch, held, files = [], 0, files + 1
 
 

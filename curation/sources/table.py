@@ -22,11 +22,6 @@ from typing import Any
 from curation.errors import DataError, Refused, UsageError
 from curation.types import Event, Json, Refusal, Source
 
-FLAGS = ("redistribute", "third_party_endpoint", "commercial")
-FIELDS = (
-    "file", "key", "class", "event_s", "alert_s", "end_s", "trigger_s", "ego_role", "partner", "time_basis",
-    "drive", "upload", "licence_video", "licence_annotation", *FLAGS,
-)  # fmt: skip
 YES, NO = ("true", "yes", "1", "y"), ("false", "no", "0", "n")
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
 SURROGATE = re.compile("[\ud800-\udfff]")
@@ -76,7 +71,7 @@ def check_names(config: Json, attributes: Iterable[str]) -> None:
     """Raises UsageError for a name in the recipe's `values` or `defaults` that is not ours."""
     if "trigger_s" in attributes:
         raise UsageError("sources: trigger_s is no attribute; name its column under `columns`")
-    for section, known in (("values", [*FIELDS, *attributes]), ("defaults", FIELDS)):
+    for section, known in (("values", [*FIELDS, *attributes]), ("defaults", [*FIELDS])):
         for name in config.get(section, {}):
             if name not in known:
                 raise UsageError(f"sources: {section}: no field {name!r}; {_near(name, known)}")
@@ -159,52 +154,47 @@ def _source(claims: Json, dataset: str, root: Path, config: Json) -> Source:
             raise Refused("excluded", f"the recipe leaves out class {str(claims[field])!r}")
         return defaults.get(field) if given in (None, "") else given
 
-    file = get("file")
-    if not isinstance(file, str):
-        raise Refused("no_file", "no file is named")
-    if SURROGATE.search(file):
-        raise Refused("not_utf8", "the file's name is not UTF-8; rename it")
-    file = unicodedata.normalize("NFC", file)  # as it will be stored
-    event = _event(get)
+    told = {field: parse(field, get(field)) for field, parse in FIELDS.items()}
+    times = {t: told[t] for t in ("alert_s", "event_s", "end_s") if told[t] is not None}
+    for (name, time), (later, after) in pairwise(times.items()):
+        if time > after:
+            raise Refused("times_out_of_order", f"{name} {time:g} is after {later} {after:g}")
+    event = Event(
+        classes=told["class"],
+        ego_role=told["ego_role"] or ("none" if told["class"] == ("normal",) else "unknown"),
+        partner=told["partner"],
+        alert_s=told["alert_s"],
+        time_s=told["event_s"],
+        end_s=told["end_s"],
+        time_basis=told["time_basis"] or "unknown",
+    )
     attributes = {k: mapped(k, v) for k, v in claims.get("attributes", {}).items() if v not in (None, "")}
-    if (trigger := _seconds("trigger_s", get("trigger_s"))) is not None:
-        attributes["trigger_s"] = trigger
-    licence = _text("licence_video", get("licence_video")) or "unknown"
-    flags: Json = {f: _flag(f, get(f)) for f in FLAGS}
-    if re.match(r"(none|unknown)\b", licence, re.IGNORECASE):
-        flags["redistribute"] = False
-    key = _text("key", get("key")) or file
+    attributes["trigger_s"] = told["trigger_s"]
+    licence = told["licence_video"] or "unknown"
     return Source(
-        *(dataset, key, file, "", 0.0, 0.0, 0, 0),  # what is in the file is ingest's to say
+        *(dataset, told["key"] or told["file"], told["file"], "", 0.0, 0.0, 0, 0),  # the file's facts: ingest's to say
         events=(event,),
         attributes={k: v for k, v in attributes.items() if v is not None},
         licence_video=licence,
-        licence_annotation=_text("licence_annotation", get("licence_annotation")) or "unknown",
+        licence_annotation=told["licence_annotation"] or "unknown",
         root=str(root),
-        drive=_text("drive", get("drive")),
-        upload=_text("upload", get("upload")),
-        **flags,
+        drive=told["drive"],
+        upload=told["upload"],
+        redistribute=told["redistribute"] and not re.match(r"(none|unknown)\b", licence, re.IGNORECASE),
+        third_party_endpoint=told["third_party_endpoint"],
+        commercial=told["commercial"],
     )
 
 
-def _event(get: Any) -> Event:
-    times = {t: _seconds(t, get(t)) for t in ("alert_s", "event_s", "end_s")}
-    for (name, time), (later, after) in pairwise((n, t) for n, t in times.items() if t is not None):
-        if time > after:
-            raise Refused("times_out_of_order", f"{name} {time:g} is after {later} {after:g}")
-    classes = _classes(get("class"))
-    return Event(
-        classes=classes,
-        ego_role=_word("ego_role", get("ego_role")) or ("none" if classes == ("normal",) else "unknown"),
-        partner=_word("partner", get("partner")),
-        alert_s=times["alert_s"],
-        time_s=times["event_s"],
-        end_s=times["end_s"],
-        time_basis=_word("time_basis", get("time_basis")) or "unknown",
-    )
+def _file(field: str, given: Any) -> str:
+    if not isinstance(given, str):
+        raise Refused("no_file", "no file is named")
+    if SURROGATE.search(given):
+        raise Refused("not_utf8", "the file's name is not UTF-8; rename it")
+    return unicodedata.normalize("NFC", given)  # as it will be stored
 
 
-def _classes(given: Any) -> tuple[str, ...]:
+def _classes(field: str, given: Any) -> tuple[str, ...]:
     known = ontology("class")
     wanted = given if isinstance(given, list) else [given]
     for c in wanted:
@@ -247,3 +237,12 @@ def _flag(field: str, given: Any) -> bool:
     if said not in YES + NO:
         raise Refused("unknown_value", f"{field} {str(given)!r} is neither true nor false; map it under `values`")
     return said in YES
+
+
+FIELDS: dict[str, Callable[[str, Any], Any]] = {
+    "file": _file, "key": _text, "class": _classes,
+    **dict.fromkeys(("alert_s", "event_s", "end_s", "trigger_s"), _seconds),
+    **dict.fromkeys(("ego_role", "partner", "time_basis"), _word),
+    **dict.fromkeys(("drive", "upload", "licence_video", "licence_annotation"), _text),
+    **dict.fromkeys(("redistribute", "third_party_endpoint", "commercial"), _flag),
+}  # fmt: skip
