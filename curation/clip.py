@@ -15,12 +15,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from curation.errors import Refused
 from curation.groups import groups
 from curation.ids import fraction, seeded, sha256_file
-from curation.media import CutInfo, cut
+from curation.media import cut
 from curation.pool import spread
 from curation.recipe import Recipe
 from curation.sources.table import printable
@@ -28,12 +28,6 @@ from curation.store import Workspace, current_sources
 from curation.types import Clip, Event, Json, Progress, Refusal, Report, Source
 
 UNMARKED_LEAD_S = 5.0  # how long before an event without an alert the road may already look dangerous (Nexar: 4.5)
-
-
-class Job(NamedTuple):
-    source: Source
-    clips: list[Clip]
-    folder: Path
 
 
 def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Progress | None = None) -> Report:
@@ -47,16 +41,13 @@ def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Pr
         folder = ws.root / ".cut"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        jobs = [Job(s, [c for c in planned[s.id] if c.id not in out], folder) for s in chosen]
-        jobs = [j for j in jobs if j.clips]
-        for done, (job, results) in enumerate(spread(cut_source, jobs, recipe["workers"]), 1):
-            for clip, result in zip(job.clips, results, strict=True):
-                if isinstance(result, Refusal):
-                    refused.append(result)
-                else:
-                    blob = ws.add_blob(folder / f"{clip.id}.mp4")
-                    (folder / f"{clip.id}.mp4").unlink()
-                    counts["new"] += out.add(replace(clip, blob=blob, **result._asdict()))
+        jobs = [(s, c, folder / f"{c.id}.mp4") for s in chosen for c in planned[s.id] if c.id not in out]
+        for done, ((_, _, path), made) in enumerate(spread(cut_one, jobs, recipe["workers"]), 1):
+            if isinstance(made, Refusal):
+                refused.append(made)
+            else:
+                counts["new"] += out.add(replace(made, blob=ws.add_blob(path)))
+                path.unlink()
             if progress:
                 progress("clip", done, len(jobs))
         shutil.rmtree(folder)
@@ -205,26 +196,20 @@ def _within(events: Iterable[Event], start: float, end: float) -> Iterator[Event
 # -- cutting ---------------------------------------------------------------------------------------------------------
 
 
-def cut_source(job: Job) -> list[CutInfo | Refusal]:
-    """Cut the clips of one source into `job.folder`; one result a clip. The source must still be what was ingested."""
-    source = job.source
+def cut_one(job: tuple[Source, Clip, Path]) -> Clip | Refusal:
+    """Cut one clip of a source into a file. The source must still be what was ingested: it is hashed for each clip."""
+    source, clip, file = job
     path = Path(source.root) / source.uri
-    problem = None
     try:
         if sha256_file(path) != source.sha256:
-            problem = Refused("changed", f"{source.uri} is not the file that was ingested; run ingest again")
+            raise Refused("changed", f"{source.uri} is not the file that was ingested; run ingest again")
+        return replace(clip, **cut(path, file, clip.start_s, clip.end_s, clip.profile)._asdict())
+    except Refused as e:
+        reason, detail = e.reason, e.detail
     except OSError as e:
-        problem = Refused("missing", f"{source.uri} cannot be read any more ({e.strerror}); run ingest again")
-    results: list[CutInfo | Refusal] = []
-    for clip in job.clips:
-        try:
-            if problem:
-                raise problem
-            results.append(cut(path, job.folder / f"{clip.id}.mp4", clip.start_s, clip.end_s, clip.profile))
-        except Refused as e:
-            key = f"{source.dataset}/{source.key}@{clip.start_s:g}"
-            results.append(Refusal("clip", printable(key), e.reason, printable(e.detail)))
-    return results
+        reason, detail = "missing", f"{source.uri} cannot be read any more ({e.strerror}); run ingest again"
+    key = f"{source.dataset}/{source.key}@{clip.start_s:g}"
+    return Refusal("clip", printable(key), reason, printable(detail))
 
 
 # -- what the clips are together ---------------------------------------------------------------------------------------
