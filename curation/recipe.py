@@ -42,8 +42,7 @@ class Recipe:
 
     @property
     def workspace(self) -> Path:
-        given = self.data.get("workspace")
-        return (self.base / given).resolve() if given else (self.base / "work" / self.name).resolve()
+        return (self.base / str(self.data.get("workspace", f"work/{self.name}"))).resolve()
 
 
 @cache
@@ -73,11 +72,11 @@ def load_recipe(path: Path) -> Recipe:
     return Recipe(path.resolve(), with_defaults(schema(), data))
 
 
-def check(path: Path, data: Json) -> None:
-    """Raises UsageError for the first fault, in the recipe's own words."""
+def check(path: Path, data: Any, rules: Json | None = None) -> None:
+    """Raises UsageError for the first fault, in the file's own words; the rules are a recipe's if none are given."""
     import jsonschema
 
-    errors = jsonschema.Draft202012Validator(schema()).iter_errors(data)
+    errors = jsonschema.Draft202012Validator(rules or schema()).iter_errors(data)
     error = min(errors, key=lambda e: (len(e.path), str(e.path)), default=None)
     if error is None:
         return

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import schemas
 from curation.errors import DataError, UsageError
 from curation.ids import make_id
+from curation.recipe import check, with_defaults
 from curation.schema import pointer, resolved
 from curation.template import Scope, render
 from curation.template import check as check_template
@@ -140,7 +141,9 @@ def load_pack(path: Path) -> TaskPack:
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise UsageError(f"{path}: a task's name is its folder's, of a-z, 0-9 and _; rename the folder")
     ontologies = _ontologies(path.parent / "ontology")
-    spec = _spec(path / "task.json")
+    rules, spec = _read_json(BUILT_IN / "pack.json"), _read_json(path / "task.json")
+    check(path / "task.json", spec, rules)
+    spec = with_defaults(rules, spec)
     if spec["ontology"] not in ontologies:
         raise UsageError(f"{path / 'task.json'}: no ontology '{spec['ontology']}'; there: {sorted(ontologies)}")
     template = _read_json(path / "template.json") if (path / "template.json").is_file() else None
@@ -190,17 +193,6 @@ def _ontologies(beside: Path) -> dict[str, Json]:
             raise UsageError(f'{path}: an ontology is an object with "$id" and "$defs"')
         documents[str(document["$id"])] = document
     return documents
-
-
-def _spec(path: Path) -> Json:
-    import jsonschema
-
-    rules = _read_json(BUILT_IN / "pack.json")
-    spec = _read_json(path)
-    for error in jsonschema.Draft202012Validator(rules).iter_errors(spec):
-        raise UsageError(f"{path}: {pointer(error.absolute_path) or 'top level'}: {error.message}")
-    defaults = {k: v["default"] for k, v in rules["properties"].items() if "default" in v}
-    return {**defaults, **spec}
 
 
 def at_pointer(value: Any, where: str) -> Any:
