@@ -178,12 +178,12 @@ def read(lex: Lexicon, text: str) -> Reading:
     unless it is the last, as a question is."""
     ends = [m.end() for m in PARTS.finditer(text.rstrip())]
     if not ends:
-        return _read(lex, text, True)
+        return read_line(lex, text, True)
     own = []
     for at, end in pairwise([0, *ends, len(text)]):
         last = end == len(text)
         line = text[at:end]
-        r = _read(lex, line, last)
+        r = read_line(lex, line, last)
         if r is not NOTHING:
             own.append(r._replace(**SILENT) if not last and line.rstrip().endswith("?") else r)
     if len(own) < 2:
@@ -192,7 +192,7 @@ def read(lex: Lexicon, text: str) -> Reading:
 
 
 @lru_cache(maxsize=1 << 16)
-def _read(lex: Lexicon, line: str, last: bool) -> Reading:
+def read_line(lex: Lexicon, line: str, last: bool) -> Reading:
     low = line.lower()
     low = low if len(low) == len(line) else line  # places must be those of the line
     words = WORD.findall(low)

@@ -7,7 +7,9 @@ the text-prior probe, which asks how far above chance the answers can be picked 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 from curation.annotators import standing
@@ -17,6 +19,7 @@ from curation.checks import check_record
 from curation.desk import ask_plainly
 from curation.draft import current_drafts
 from curation.judge import judge_lines, judge_rows
+from curation.pool import spread
 from curation.probe import Ask, probe_asked, probe_class, probe_closed
 from curation.recipe import Recipe
 from curation.rows import shown
@@ -25,6 +28,7 @@ from curation.tasks import TaskPack, errors, items, load_packs
 from curation.types import PUBLISHED_BASES, Clip, Draft, Issue, Json, Label, Progress, Report, Review
 
 CLASS = "the class, from what is asked"  # the probe's family for a whole question side
+BATCH, WORTH = 250, 40  # drafts sent to a worker process at once; so many batches are worth starting them
 SHOWN, TOLD, SHORT = 30, 5, 16  # lines of the summary; of them with an example; characters of an id
 
 
@@ -42,12 +46,14 @@ def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Pr
     clips, sources = {c.id: c for c in ws.read(Clip)}, current_sources(ws)
     groups = {row["clip_id"]: row["group"] for row in ws.read_view("groups")}
     found: list[Issue] = []
-    for done, draft in enumerate(current):
-        if progress and done % 50 == 0:
-            progress("validate", done, len(current))
+    records = []
+    for draft in current:
         clip, event = clips[draft.clip_id], events.get(draft.clip_id)
-        known = event.value if event else None
-        found += record_issues(draft, Context(packs[draft.task], clip, known, sources[clip.source_id].attributes))
+        records.append((draft, clip, event.value if event else None, sources[clip.source_id].attributes))
+    for done, issues in enumerate(check_records(records, recipe, packs), 1):
+        found += issues
+        if progress:
+            progress("validate", min(done * BATCH, len(current)), len(current))
     found += check_set(drafts, packs, {clip: x.value["class"] for clip, x in events.items()})
     name = recipe["validate"]["probe_model"]
     bill: list[str] = []
@@ -64,6 +70,35 @@ def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Pr
     )
     report.data["judge"] = judges
     return report
+
+
+Known = tuple[Draft, Clip, Json | None, Json]  # a draft, its clip, the resolved event, the source's attributes
+
+
+def check_records(records: Sequence[Known], recipe: Recipe, packs: Mapping[str, TaskPack]) -> Iterator[list[Issue]]:
+    """The findings of pass 1, batch by batch in the order of `records`; many are shared out to the recipe's workers."""
+    batches = [records[i : i + BATCH] for i in range(0, len(records), BATCH)]
+    if len(batches) < WORTH:
+        yield from (_check_batch(packs, batch) for batch in batches)
+    else:
+        check = partial(_check_elsewhere, ("event", *recipe["tasks"]), recipe.base)
+        yield from (issues for _, issues in spread(check, batches, recipe["workers"]))
+
+
+def _check_elsewhere(tasks: tuple[str, ...], base: Path, batch: Sequence[Known]) -> list[Issue]:
+    return _check_batch(_packs(tasks, base), batch)
+
+
+@cache
+def _packs(tasks: tuple[str, ...], base: Path) -> dict[str, TaskPack]:
+    return load_packs(tasks, base)
+
+
+def _check_batch(packs: Mapping[str, TaskPack], batch: Sequence[Known]) -> list[Issue]:
+    return [
+        issue for draft, clip, event, attributes in batch
+        for issue in record_issues(draft, Context(packs[draft.task], clip, event, attributes))
+    ]  # fmt: skip
 
 
 def record_issues(draft: Draft, context: Context) -> list[Issue]:

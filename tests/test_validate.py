@@ -22,7 +22,7 @@ from curation.check_set import check_set
 from curation.cli import main
 from curation.judge import judge_lines, judge_rows, verdicts
 from curation.store import Workspace
-from curation.types import Decision, Draft, Issue, Json, Review
+from curation.types import Clip, Decision, Draft, Issue, Json, Review
 
 
 def sibling(name: str) -> ModuleType:
@@ -105,6 +105,21 @@ def test_findings_are_written_counted_and_dismissed(tmp_path: Path) -> None:
             out.add(Decision(i.id, "dismiss", "seen", "me"))
     report = validate.run(ws, recipe)
     assert report.ok and report.counts["errors"] == 0 and len(ws.read_view("issues")) == 2
+
+
+def test_worker_processes_find_the_same_in_the_same_order(tmp_path: Path) -> None:
+    _, recipe, _ = make(tmp_path, 1)
+    clip, texts = Clip("source1_x", "event", 0, 6, {}, frames=60, fps=10.0), ("An empty road.", "I cannot help.", "")
+    value = {"clauses": [{"text": "An empty road.", "field": "clip.role"}]}
+    n = validate.BATCH * validate.WORTH
+    known = [
+        (Draft(clip.id, "caption", {**value, "text": texts[i % 3]}, {}, "m", id=f"draft1_{i}"), clip, None, {})
+        for i in range(n)
+    ]
+    shared = [i for batch in validate.check_records(known, recipe, PACKS) for i in batch]
+    alone = [i for one in range(0, n, 500) for batch in validate.check_records(known[one : one + 500], recipe, PACKS)
+             for i in batch]  # fmt: skip
+    assert shared == alone and Counter(i.rule for i in shared) == {"refusal": n // 3, "schema": n // 3}
 
 
 def test_a_bad_prompt_stands_out_among_ten_thousand_findings() -> None:
