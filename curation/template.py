@@ -26,23 +26,18 @@ from typing import Any, Final
 from curation.errors import UsageError
 from curation.ids import seeded
 
-ARGUMENTS: Final[dict[str, frozenset[str]]] = {
-    "$get": frozenset(),
-    "$choose": frozenset(),
-    "$if": frozenset({"is", "then", "else"}),
-    "$switch": frozenset({"cases", "default"}),
-    "$for": frozenset({"as", "do"}),
-    "$join": frozenset({"key", "with"}),
-    "$concat": frozenset(),
-    "$let": frozenset({"in"}),
-    "$use": frozenset(),
+KINDS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {  # what a node must and what it may have beside
+    "$get": ((), ()),
+    "$choose": ((), ()),
+    "$if": (("then",), ("is", "else")),
+    "$switch": (("cases",), ("default",)),
+    "$for": (("as", "do"), ()),
+    "$join": ((), ("key", "with")),
+    "$concat": ((), ()),
+    "$let": (("in",), ()),
+    "$use": ((), ()),
 }
-REQUIRED: Final[dict[str, frozenset[str]]] = {
-    "$if": frozenset({"then"}),
-    "$switch": frozenset({"cases"}),
-    "$for": frozenset({"as", "do"}),
-    "$let": frozenset({"in"}),
-}
+ABSENT: Final = object()  # what a node leaves out
 VARIABLE = re.compile(r"\{(\^?)([A-Za-z_][\w]*(?:\.\w+)*)\}")
 
 
@@ -51,13 +46,6 @@ class Loose(dict[str, Any]):
 
     def __missing__(self, key: str) -> None:
         return None
-
-
-class Absent:
-    """What a node leaves out."""
-
-
-ABSENT: Final = Absent()
 
 
 @dataclass(frozen=True)
@@ -75,44 +63,41 @@ class Scope:
 
 def check(node: Any, where: str, defs: dict[str, Any] | None = None, path: str = "") -> None:
     """Raises UsageError, naming the place, for a node kind or argument that does not exist."""
-    defs = defs or {}
-    if isinstance(node, list):
-        for i, child in enumerate(node):
-            check(child, where, defs, f"{path}/{i}")
-    if not isinstance(node, dict):
-        return
-    kinds = [k for k in node if k.startswith("$")]
-    if kinds:
-        kind = kinds[0]
-        if kind not in ARGUMENTS:
-            raise UsageError(f"{where}: {path}: unknown node '{kind}'; known: {', '.join(ARGUMENTS)}")
-        wrong = set(node) - {kind} - ARGUMENTS[kind]
-        missing = REQUIRED.get(kind, frozenset()) - set(node)
-        if wrong or missing:
-            problem = f"does not take '{min(wrong)}'" if wrong else f"needs '{min(missing)}'"
-            raise UsageError(f"{where}: {path}: '{kind}' {problem}; it takes {sorted(ARGUMENTS[kind])}")
-        if kind in ("$choose", "$concat") and not (isinstance(node[kind], list) and node[kind]):
-            raise UsageError(f"{where}: {path}: '{kind}' takes a list of one node or more")
-        if kind == "$use" and node[kind] not in defs:
-            raise UsageError(f"{where}: {path}: no '{node[kind]}' under \"defs\"; there: {sorted(defs)}")
-        if kind in ("$get", "$if", "$switch", "$for") and not isinstance(node[kind], str):
-            raise UsageError(f"{where}: {path}: '{kind}' takes a path such as \"event.class\"")
-    for key, child in node.items():
+    for key, child in node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ():
         check(child, where, defs, f"{path}/{key}")
+    if not (kind := _kind(node)):
+        return
+    body, (needs, takes) = node[kind], KINDS.get(kind, ((), ()))
+    wrong = ""
+    if kind not in KINDS:
+        wrong = f"unknown node '{kind}'; known: {', '.join(KINDS)}"
+    elif other := set(node) - {kind, *needs, *takes}:
+        wrong = f"'{kind}' does not take '{min(other)}'; it takes {[*needs, *takes]}"
+    elif missing := set(needs) - set(node):
+        wrong = f"'{kind}' needs '{min(missing)}'"
+    elif kind in ("$choose", "$concat") and not (isinstance(body, list) and body):
+        wrong = f"'{kind}' takes a list of one node or more"
+    elif kind == "$use" and body not in (defs or {}):
+        wrong = f"no '{body}' under \"defs\"; there: {sorted(defs or {})}"
+    elif kind in ("$get", "$if", "$switch", "$for") and not isinstance(body, str):
+        wrong = f"'{kind}' takes a path such as \"event.class\""
+    if wrong:
+        raise UsageError(f"{where}: {path}: {wrong}")
+
+
+def _kind(node: Any) -> str:
+    return next((k for k in node if k.startswith("$")), "") if isinstance(node, dict) else ""
 
 
 def lookup(path: str, scope: Scope, at: str) -> Any:
     """The value at a dotted path of the context. Raises UsageError for a name that is not there."""
     value: Any = scope.names
     for part in path.split("."):
-        if isinstance(value, dict):
-            try:
-                value = value[part]
-                continue
-            except KeyError:
-                pass
-        known = sorted(value) if isinstance(value, dict) else type(value).__name__
-        raise UsageError(f"{scope.where}: {at}: no '{part}' in '{path}'; there: {known}")
+        try:
+            value = value[part]
+        except (KeyError, TypeError, IndexError):
+            known = sorted(value) if isinstance(value, dict) else type(value).__name__
+            raise UsageError(f"{scope.where}: {at}: no '{part}' in '{path}'; there: {known}") from None
     return value
 
 
@@ -142,8 +127,7 @@ def _render(node: Any, scope: Scope, path: str) -> Any:
         return _present(_render(child, scope, f"{path}/{i}") for i, child in enumerate(node))
     if not isinstance(node, dict):
         return node
-    kind = next((k for k in node if k.startswith("$")), "")
-    if not kind:
+    if not (kind := _kind(node)):
         pairs = ((k, _render(v, scope, f"{path}/{k}")) for k, v in node.items())
         return {k: v for k, v in pairs if v is not ABSENT}
     return _node(kind, node, scope, f"{path}/{kind}")
@@ -163,29 +147,22 @@ def _node(kind: str, node: dict[str, Any], scope: Scope, path: str) -> Any:
             scope = scope.with_names(**{name: _render(child, scope, f"{path}/{name}")})
         return _render(node["in"], scope, f"{path}/in")
     if kind == "$for":
-        found = lookup(body, scope, path) or []
-        return _present(
-            _render(node["do"], scope.with_names(**{node["as"]: one}), f"{path}/{i}") for i, one in enumerate(found)
-        )
+        found = enumerate(lookup(body, scope, path) or [])
+        return _present(_render(node["do"], scope.with_names(**{node["as"]: one}), f"{path}/{i}") for i, one in found)
     if kind == "$concat":
         return [one for part in _render(body, scope, path) for one in part]
     if kind == "$join":
         parts = _render(body, scope, path)
         texts = [part[node["key"]] for part in parts] if "key" in node else parts
         return str(node.get("with", " ")).join(texts)
-    branch = _branch(kind, node, lookup(body, scope, path))
-    return branch if branch is ABSENT else _render(branch, scope, path)
-
-
-def _branch(kind: str, node: dict[str, Any], value: Any) -> Any:
-    """The node that an `$if` or `$switch` leads to."""
+    value = lookup(body, scope, path)
     if kind == "$switch":
-        return node["cases"].get(str(value), node.get("default", ABSENT))
-    if "is" in node:
-        wanted = node["is"] if isinstance(node["is"], list) else [node["is"]]
-        return node["then"] if value in wanted else node.get("else", ABSENT)
-    full = value is not None and value is not ABSENT and value != "" and value != []
-    return node["then"] if full else node.get("else", ABSENT)
+        branch = node["cases"].get(str(value), node.get("default", ABSENT))
+    else:
+        wanted = node["is"] if isinstance(node.get("is"), list) else [node.get("is")]
+        holds = value in wanted if "is" in node else value is not ABSENT and value not in (None, "", [])
+        branch = node["then"] if holds else node.get("else", ABSENT)
+    return branch if branch is ABSENT else _render(branch, scope, path)
 
 
 def _present(values: Any) -> list[Any]:
