@@ -39,11 +39,11 @@ class Todo:
 
 def load_authors(recipe: Recipe, packs: dict[str, TaskPack]) -> dict[str, Model | None]:
     """Who writes each task: a model of the recipe, or None, the template. Raises UsageError."""
-    given, named = recipe["draft"], recipe["draft"]["models"]
+    given = recipe["draft"]
     said = given["author"] if isinstance(given["author"], dict) else dict.fromkeys(packs, given["author"])
     if unknown := sorted(set(said) - set(packs)):
         raise UsageError(f"draft.author: '{unknown[0]}' is not among the tasks: {', '.join(packs)}")
-    models = {name: load_model(name, one) for name, one in named.items()}
+    models = {name: load_model(name, one) for name, one in given["models"].items()}
     authors: dict[str, Model | None] = {}
     for name, pack in packs.items():
         author = said.get(name, "template")
@@ -51,17 +51,17 @@ def load_authors(recipe: Recipe, packs: dict[str, TaskPack]) -> dict[str, Model 
             raise UsageError(f"draft.author: no '{author}' under draft.models; there: {', '.join(models) or 'none'}")
         if pack.dealt and not isinstance(given["author"], dict):
             author = "template"  # options are dealt whoever wrote the answers
-        if author == "template" and pack.template is None:
+        model = models.get(author)
+        if model is None and pack.template is None:
             raise UsageError(
                 f"{pack.path}: no template.json, so the template author cannot write '{name}'; name a model"
             )
-        if author != "template" and (pack.dealt or not pack.prompt):
+        if model and (pack.dealt or not pack.prompt):
             why = "its questions are dealt over all clips" if pack.dealt else "it has no prompt.md"
             raise UsageError(f"draft.author.{name}: a model cannot write '{name}': {why}; see schemas/README.md")
-        model = models.get(author)
+        if model:
+            check_price(model, recipe)
         authors[name] = model if model is None or pack.spec["frames"] else replace(model, frames=None)
-    for model in filter(None, authors.values()):
-        check_price(model, recipe)
     return authors
 
 

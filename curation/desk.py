@@ -10,30 +10,23 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from curation.authors import Todo, check_price, forbidden, refused
 from curation.dialogue import converse
 from curation.errors import DataError, Refused, UsageError
 from curation.models.answers import Answer, Answers, Question
 from curation.models.endpoint import Model, body, load_model
-from curation.models.frames import Moments, fill, kept, pictures
+from curation.models.frames import fill, kept, pictures
 from curation.models.money import OVER_BUDGET, Bill, Budget
-from curation.models.outcome import Denied, Left
-from curation.models.reply import read
+from curation.models.reply import Denied, Left, read
 from curation.recipe import Recipe
 from curation.store import Workspace
 from curation.tasks import TaskPack
 from curation.types import Draft, Json, Refusal
 
-T = TypeVar("T")
 Keep = Callable[[Draft | Refusal], None]
-
-
-class Asks(Protocol):
-    """An Asker (at once), Batches (within a day), or a forecast (never)."""
-
-    async def ask(self, q: Question) -> Answer: ...
+Asks = Any  # an Asker (at once), Batches (within a day) or a forecast's Counting (never)
 
 
 class Desk:
@@ -86,29 +79,12 @@ class Desk:
                 keep(refused(one, e.reason, e.detail))
 
         try:
-            self._each(model, allowed, write)
+            self.each(model, allowed, write)
         except Left as e:
             self.left |= {one.draft.id for one in allowed}
             self.stopped.add(str(e))
 
-    def ask(self, model: Model, prompts: list[str], task: str) -> list[str | None]:
-        """What `model` says to plain texts, in their order; None where there is no answer."""
-        blind = replace(model, name=f"{model.name} without frames", frames=None, structured="none", batch=False)
-        said: list[str | None] = [None] * len(prompts)
-
-        async def ask(asker: Asks, numbered: tuple[int, str]) -> None:
-            n, prompt = numbered
-            messages = [{"role": "user", "content": prompt}]
-            question = Question(model.base_url, body(blind, messages, task, {}), model.sample, task, task)
-            try:
-                said[n] = read((await asker.ask(question)).reply).text
-            except (Left, Denied) as e:
-                self.stopped.add(str(e))
-
-        self._each(blind, list(enumerate(prompts)), ask)
-        return said
-
-    def _each(self, model: Model, items: list[T], work: Callable[[Asks, T], Awaitable[None]]) -> None:
+    def each(self, model: Model, items: list[Any], work: Callable[[Asks, Any], Awaitable[None]]) -> None:
         """Do `work` for all items, as many at a time as the model takes. Raises Left if none can be done."""
         coming = iter(items)
 
@@ -157,12 +133,9 @@ class Desk:
     async def _fill(self, raw: bytes) -> bytes:
         """A body with its frames in; where some are not in the cache, they are decoded in a thread."""
         try:
-            return fill(raw, partial(kept, self.ws.root))
+            return fill(raw, partial(kept, self.ws))
         except OSError:
-            return await asyncio.to_thread(fill, raw, self._pictures)
-
-    def _pictures(self, blob: str, times: Moments, height: int, quality: int) -> list[bytes]:
-        return pictures(self.ws.root, self.ws.blob(blob), blob, times, height, quality)
+            return await asyncio.to_thread(fill, raw, partial(pictures, self.ws))
 
     # -- what is told afterwards -------------------------------------------------------------------------------------
     @property
@@ -221,17 +194,27 @@ def answers_path(ws: Workspace) -> Path:
     return ws.root.parent / "llm.sqlite"
 
 
-def ask_plainly(ws: Workspace, recipe: Recipe, name: str, bill: list[str], prompts: list[str]) -> list[str | None]:
-    """Put texts to the model `name` of the recipe, without frames; what it cost goes to `bill`, in lines. Raises
+def ask_plainly(ws: Workspace, recipe: Recipe, name: str, bill: list[str], prompts: list[str]) -> list[str]:
+    """What the model `name` of the recipe says to texts, without frames; what it cost goes to `bill`, in lines. Raises
     DataError if answers are missing."""
     if name not in recipe["draft"]["models"]:
         raise UsageError(f"validate.probe_model: no '{name}' under draft.models")
-    model = load_model(name, recipe["draft"]["models"][name])
+    model = replace(load_model(name, recipe["draft"]["models"][name]), frames=None, structured="none", batch=False)
     check_price(model, recipe)
+    said = [""] * len(prompts)
+
+    async def ask(asker: Asks, n: int) -> None:
+        messages = [{"role": "user", "content": prompts[n]}]
+        question = Question(model.base_url, body(model, messages, "probe", {}), model.sample, "probe", "probe")
+        try:
+            said[n] = read((await asker.ask(question)).reply).text
+        except (Left, Denied) as e:
+            desk.stopped.add(str(e))
+
     with opened(ws, recipe) as desk:
-        said = desk.ask(model, prompts, "probe")
+        desk.each(model, list(range(len(prompts))), ask)
         if desk.stopped:
-            raise DataError(f"the probe by {name}: {sorted(desk.stopped)[0]}; run the same command again to go on")
+            raise DataError(f"the probe by {name}: {min(desk.stopped)}; run the same command again to go on")
         bill += desk.notes()
     return said
 

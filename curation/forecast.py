@@ -11,7 +11,7 @@ from curation.models.answers import Answer, Question
 from curation.models.endpoint import Model
 from curation.models.frames import asked
 from curation.models.money import cost, estimate
-from curation.models.outcome import Left
+from curation.models.reply import Left
 from curation.recipe import Recipe
 from curation.release import write_atomic
 from curation.store import Workspace

@@ -42,30 +42,29 @@ def judge_rows(
             for d, of in pairs if of.id in people
             for who, said in (("judge", d.value["verdict"]), ("people", people[of.id]))
         ]  # fmt: skip
-        report: Json = {"n_units": 0, "kappa": {"value": None}, "raw": None}
-        report |= field_report(human, "nominal") if human else {}
-        shown = report["kappa"]["value"] is not None and report["n_units"] >= LEAST
-        told = {"judge": author, "judge_prompt": prompt, "task": task, "human": report["n_units"]}
+        report: Json = field_report(human, "nominal") if human else {"kappa": {"value": None}, "raw": None}
+        n = len(human) // 2
+        told = {"judge": author, "judge_prompt": prompt, "task": task, "human": n}
         told |= {"kappa": report["kappa"], "raw": report["raw"]}
-        versions: dict[tuple[str, str], list[tuple[Draft, Draft]]] = defaultdict(list)
+        versions: dict[tuple[str, str], list[Draft]] = defaultdict(list)
         for d, of in pairs:
-            versions[of.author, of.prompt_id or of.spec.get("template", "")].append((d, of))
+            versions[of.author, of.prompt_id or of.spec.get("template", "")].append(d)
         for (by, version), own in sorted(versions.items()):
-            scores = _scores([d for d, _ in own], groups) if shown else None
+            scores = _scores(own, groups) if report["kappa"]["value"] is not None and n >= LEAST else None
             rows.append({**told, "author": by, "prompt": version, "n": len(own), "scores": scores})
     return rows
 
 
 def verdicts(reviews: Iterable[Review]) -> dict[str, str]:
     """What most people said of drafts, by id: accept (all items, if by items) or reject; ties are left out."""
-    votes: dict[str, Counter[str]] = defaultdict(Counter)
     by_rater: dict[tuple[str, str], set[str]] = defaultdict(set)
     for r in reviews:
         if r.draft_id and r.origin == "human" and r.verdict in ("accept", "edit", "reject"):
             by_rater[r.draft_id, r.reviewer].add(r.verdict)
+    votes: Counter[str] = Counter()  # accepts less rejects
     for (draft, _), said in by_rater.items():
-        votes[draft]["accept" if said == {"accept"} else "reject"] += 1
-    return {d: max(v, key=v.__getitem__) for d, v in votes.items() if v["accept"] != v["reject"]}
+        votes[draft] += 1 if said == {"accept"} else -1
+    return {d: "accept" if n > 0 else "reject" for d, n in votes.items() if n}
 
 
 def _scores(drafts: Sequence[Draft], groups: Mapping[str, str]) -> Json:

@@ -26,7 +26,7 @@ from curation.models.answers import Answers, Question
 from curation.models.ask import Asker
 from curation.models.endpoint import load_model
 from curation.models.money import Bill, Budget
-from curation.models.outcome import Denied
+from curation.models.reply import Denied
 from curation.recipe import Recipe, load_recipe
 from curation.store import Workspace
 from curation.types import Clip, Draft, Json, Label, Refusal, Source

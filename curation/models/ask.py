@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from curation.models.answers import Answer, Answers, Question
 from curation.models.endpoint import Model
+from curation.models.frames import Fill
 from curation.models.money import Bill, Budget, cost, estimate
-from curation.models.outcome import Denied, Halt, Left, Turned
 from curation.models.pace import Pace
-from curation.models.reply import CAP, envelope, tokens
+from curation.models.reply import CAP, Denied, Halt, Left, Turned, envelope, tokens
 from curation.store import now
 
 if TYPE_CHECKING:
@@ -25,15 +24,7 @@ GIVE_UP = 8  # so many questions in a row without an answer: the endpoint is dow
 class Asker:
     """Asks one model. `fill` puts the frames into a body."""
 
-    def __init__(
-        self,
-        model: Model,
-        client: Client,
-        answers: Answers,
-        fill: Callable[[bytes], Awaitable[bytes]],
-        bill: Bill,
-        budget: Budget,
-    ) -> None:
+    def __init__(self, model: Model, client: Client, answers: Answers, fill: Fill, bill: Bill, budget: Budget) -> None:
         self.model, self.client, self.answers, self.fill = model, client, answers, fill
         self.bill, self.budget = bill, budget
         self.pace = Pace(model.in_flight, model.requests_per_minute, model.tokens_per_minute)

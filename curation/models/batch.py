@@ -10,20 +10,18 @@ from __future__ import annotations
 import json
 import tempfile
 import uuid
-from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
+from typing import Any
 
 import openai
-from openai.types import Batch
 
 from curation.models.answers import Answer, Answers, Question
 from curation.models.endpoint import Model
+from curation.models.frames import Fill
 from curation.models.money import OVER_BUDGET, Bill, Budget, cost, estimate
-from curation.models.outcome import Denied, Halt, Left, Turned
-from curation.models.reply import denial, envelope, tokens
+from curation.models.reply import Denied, Halt, Left, Turned, denial, envelope, tokens
 from curation.models.wire import failure
 from curation.store import now
-from curation.types import Json
 
 MOST = 50_000, 150 << 20  # requests and bytes of one batch; the endpoint takes 200 MB
 PENDING = "pending:"
@@ -32,14 +30,7 @@ PENDING = "pending:"
 class Batches:
     """Asks one model by batches: stands in for an Asker. `waiting` says how far those are that have not ended."""
 
-    def __init__(
-        self,
-        model: Model,
-        answers: Answers,
-        fill: Callable[[bytes], Awaitable[bytes]],
-        bill: Bill,
-        budget: Budget,
-    ) -> None:
+    def __init__(self, model: Model, answers: Answers, fill: Fill, bill: Bill, budget: Budget) -> None:
         self.model, self.answers, self.fill, self.bill, self.budget = model, answers, fill, bill, budget
         self.waiting: list[str] = []
         self.taken: set[str] = set()  # keys that this run collected
@@ -135,48 +126,40 @@ class Batches:
 
     def _collect(self, name: str, payer: str) -> None:
         try:
-            self._take_all(self.api.batches.retrieve(name), name, payer)
+            batch = self.api.batches.retrieve(name)
+            if batch.status in ("validating", "in_progress", "finalizing", "cancelling"):
+                counts = batch.request_counts
+                done = f", {counts.completed + counts.failed} of {counts.total} done" if counts and counts.total else ""
+                self.waiting.append(f"{name} is {batch.status.replace('_', ' ')}{done}")
+                return
+            questions = self.answers.batch_questions(name)
+            for file in filter(None, (batch.output_file_id, batch.error_file_id)):
+                with self.api.files.with_streaming_response.content(file) as reply:
+                    for line in reply.iter_lines():
+                        with suppress(ValueError):  # a line that is not JSON answers nothing: it is asked again
+                            self._take(questions, json.loads(line), name, payer)
         except openai.NotFoundError:  # or its files: they are kept for a while only
             self.api.batches.list(limit=1)  # raises where it is the endpoint that is not found
-            if payer == self.answers.payer:
-                self.answers.end_batch(name, now())
-            else:
+            if payer != self.answers.payer:
                 self.waiting.append(f"{name} is of {payer}, by another account")
-
-    def _take_all(self, batch: Batch, name: str, payer: str) -> None:
-        if batch.status in ("validating", "in_progress", "finalizing", "cancelling"):
-            counts = batch.request_counts
-            done = f", {counts.completed + counts.failed} of {counts.total} done" if counts and counts.total else ""
-            self.waiting.append(f"{name} is {batch.status.replace('_', ' ')}{done}")
-            return
-        questions = self.answers.batch_questions(name)
-        for file in (batch.output_file_id, batch.error_file_id):
-            for row in self._lines(file) if file else ():
-                question, response = questions.get(str(row.get("custom_id"))), row.get("response")
-                if question is not None and isinstance(response, dict):
-                    self._take(question, response, name, payer)
+                return
+            batch = None
         self.answers.end_batch(name, now())
-        if batch.status == "failed":
-            errors = (batch.errors.data if batch.errors else None) or []
-            why = errors[0].message if errors else "no reason given"
+        if batch and batch.status == "failed":
+            why = batch.errors.data[0].message if batch.errors and batch.errors.data else "no reason given"
             raise Halt(f"{self.model.base_url}: batch {name} failed: {why}")
 
-    def _lines(self, file: str) -> Iterator[Json]:
-        with self.api.files.with_streaming_response.content(file) as reply:
-            for line in reply.iter_lines():
-                with suppress(ValueError):  # a line that is not JSON answers nothing: it is asked again
-                    if isinstance(row := json.loads(line), dict):
-                        yield row
-
-    def _take(self, question: Question, response: Json, name: str, payer: str) -> None:
-        status, body = response.get("status_code"), response.get("body")
-        raw = json.dumps(body).encode()
-        found = envelope(raw)
-        if status == 200 and found is not None:
+    def _take(self, questions: dict[str, Question], row: Any, name: str, payer: str) -> None:
+        question = questions.get(str(row.get("custom_id"))) if isinstance(row, dict) else None
+        response = row.get("response") if question else None
+        if question is None or not isinstance(response, dict) or not response.get("status_code"):
+            return
+        raw, status = json.dumps(response.get("body")).encode(), int(response["status_code"])
+        if status == 200 and (found := envelope(raw)) is not None:
             asked, said, cached = tokens(found)
             usd = cost(self.model, asked, said, cached, batch=True)
             answer = Answer(question.key, raw, asked, said, usd, answered_at=now())
-        elif status and isinstance(why := failure(int(status), {}, raw.decode(), self.model), Denied):
+        elif isinstance(why := failure(status, {}, raw.decode(), self.model), Denied):
             answer = Answer(question.key, denial(str(why)), cost_usd=0.0, answered_at=now())
         else:
             return

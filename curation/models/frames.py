@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -18,12 +18,14 @@ from pathlib import Path
 
 from curation.ids import make_id
 from curation.release import write_atomic
+from curation.store import Workspace
 
 REF = re.compile(rb'"(frame|video):([0-9a-f]{64})@([0-9.,]+)\?h=(\d+)&q=(\d+)"')
 MOST = 64
 
 Moments = tuple[float, ...]
 Pictures = Callable[[str, Moments, int, int], list[bytes]]  # (clip hash, times, height, quality) -> JPEGs in base64
+Fill = Callable[[bytes], Awaitable[bytes]]  # puts the frames into a body
 
 
 @dataclass(frozen=True)
@@ -72,9 +74,9 @@ def fill(raw: bytes, pictures: Pictures) -> bytes:
     return b"".join([*parts, raw[end:]])
 
 
-def cache_path(root: Path, blob: str, times: Moments, height: int, quality: int) -> Path:
+def cache_path(ws: Workspace, blob: str, times: Moments, height: int, quality: int) -> Path:
     """Where the frames of a clip are kept: `frames/` is a cache, and may be deleted at any time."""
-    return root / f"frames/{blob[:2]}/{blob}.{_spec(times, height, quality)}"
+    return ws.root / f"frames/{blob[:2]}/{blob}.{_spec(times, height, quality)}"
 
 
 @cache
@@ -82,27 +84,27 @@ def _spec(times: Moments, height: int, quality: int) -> str:
     return make_id("frames", [times, height, quality]).removeprefix("frames1_")[:12]
 
 
-def kept(root: Path, blob: str, times: Moments, height: int, quality: int) -> list[bytes]:
+def kept(ws: Workspace, blob: str, times: Moments, height: int, quality: int) -> list[bytes]:
     """The frames of a clip as JPEGs in base64, from the cache. Raises OSError if they are not all there."""
-    *lines, rest = cache_path(root, blob, times, height, quality).read_bytes().split(b"\n")
+    *lines, rest = cache_path(ws, blob, times, height, quality).read_bytes().split(b"\n")
     if len(lines) != len(times) or rest:
         raise FileNotFoundError(f"{blob}: torn")
     return lines
 
 
-def pictures(root: Path, clip: Path, blob: str, times: Moments, height: int, quality: int) -> list[bytes]:
-    """The frames of `clip` at `times` as JPEGs in base64, kept below `root`. Raises Refused."""
+def pictures(ws: Workspace, blob: str, times: Moments, height: int, quality: int) -> list[bytes]:
+    """The frames of a clip as JPEGs in base64, decoded if they are not in the cache. Raises Refused."""
     with suppress(OSError):
-        return kept(root, blob, times, height, quality)
+        return kept(ws, blob, times, height, quality)
     from PIL import Image
 
     from curation.media import sample_frames
 
     lines = []
-    for picture in sample_frames(clip, times=times, max_height=height)[0]:
+    for picture in sample_frames(ws.blob(blob), times=times, max_height=height)[0]:
         out = io.BytesIO()
         Image.fromarray(picture).save(out, "JPEG", quality=quality)
         lines.append(base64.b64encode(out.getvalue()))
     with suppress(OSError):  # a cache that cannot be written is none
-        write_atomic(cache_path(root, blob, times, height, quality), b"".join(line + b"\n" for line in lines))
+        write_atomic(cache_path(ws, blob, times, height, quality), b"".join(line + b"\n" for line in lines))
     return lines

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from curation.models.answers import Answer, Question
 from curation.models.endpoint import Model
 from curation.models.frames import REF
-from curation.models.outcome import Left
+from curation.models.reply import Left
 from curation.types import Json
 
 BATCH_PRICE = 0.5

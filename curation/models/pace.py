@@ -12,8 +12,9 @@ import math
 import re
 import time
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 
-from curation.models.outcome import Left
+from curation.models.reply import Left
 
 START = 64
 PATIENCE_S = 900.0  # a longer wait (a daily limit) is for the next run
@@ -117,16 +118,12 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     if (ms := span(headers.get("retry-after-ms", ""))) is not None:
         return ms / 1000
     said = headers.get("retry-after", "")
-    if (seconds := span(said)) is not None:
-        return seconds
-    if said:
-        from email.utils import parsedate_to_datetime
-
-        try:
-            return max(0.0, parsedate_to_datetime(said).timestamp() - time.time())
-        except ValueError:
-            return None
-    resets = [span(headers.get(f"x-ratelimit-reset-{k}", "")) for k in ("requests", "tokens")
-              if headers.get(f"x-ratelimit-remaining-{k}") == "0"]  # fmt: skip
-    known = [r for r in resets if r is not None]
-    return max(known) if known else None
+    if not said:
+        empty = [k for k in ("requests", "tokens") if headers.get(f"x-ratelimit-remaining-{k}") == "0"]
+        resets = [span(headers.get(f"x-ratelimit-reset-{k}", "")) for k in empty]
+        return max((r for r in resets if r is not None), default=None)
+    try:
+        seconds = span(said)
+        return max(0.0, parsedate_to_datetime(said).timestamp() - time.time()) if seconds is None else seconds
+    except ValueError:
+        return None

@@ -1,4 +1,4 @@
-"""What an endpoint's reply says: the answer, the reasoning beside it, the tokens; or why there is no answer."""
+"""What an endpoint's reply says: the answer, the reasoning beside it, the tokens; and how asking ends without one."""
 
 from __future__ import annotations
 
@@ -6,11 +6,32 @@ import json
 import re
 from typing import Any, NamedTuple
 
+from curation.errors import DataError
 from curation.types import Json
 
 CAP = 1 << 20  # bytes of a reply that are read: 100,000 tokens are half of it
 FENCE = re.compile(r"\A\s*```[a-z]*\s*\n(.*?)\n?\s*```\s*\Z", re.S)
 THINK = re.compile(r"\A\s*(?:<think>)?(.*?)</think>\s*", re.S)  # some chat templates open it themselves
+
+
+class Left(Exception):  # noqa: N818 - not a fault: the next run asks again
+    """A question without an answer in this run, and why: the endpoint failed, or the budget is spent."""
+
+
+class Denied(Exception):  # noqa: N818
+    """The endpoint will not answer this question, whenever it is asked."""
+
+
+class Halt(DataError):  # noqa: N818
+    """The endpoint will not answer any question as things are."""
+
+
+class Turned(Exception):  # noqa: N818
+    """One attempt failed in a way that may pass."""
+
+    def __init__(self, why: str, wait: float | None = None) -> None:
+        super().__init__(why)
+        self.wait = wait
 
 
 class Reply(NamedTuple):

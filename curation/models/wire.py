@@ -17,9 +17,8 @@ import httpx2
 import openai
 
 from curation.models.endpoint import Model
-from curation.models.outcome import Denied, Halt, Turned
 from curation.models.pace import retry_after
-from curation.models.reply import CAP
+from curation.models.reply import CAP, Denied, Halt, Turned
 
 
 class Capped(openai.DefaultAioHttpClient):
@@ -82,23 +81,19 @@ def failure(status: int, headers: Mapping[str, str], text: str, model: Model) ->
     try:
         said = json.loads(text)
         error = said.get("error", said) if isinstance(said, dict) else {}
-        why = str(error.get("message", text) if isinstance(error, dict) else error)
-        code = str(error.get("code") if isinstance(error, dict) else "")
     except ValueError:
-        why, code = text, ""
+        error = {}
+    why = str(error.get("message", text) if isinstance(error, dict) else error)
+    code = error.get("code") if isinstance(error, dict) else None
     if model.key_env:
         why = why.replace(model.key(), "(the key)")
     why = why.encode("utf-8", "replace").decode()
     line = f"HTTP {status}: {' '.join(why.split()).rstrip('. '):.300}"
     where = f"{model.base_url}: {line}"
-    if status in (401, 403):
-        return Halt(f"{where}; check {model.key_env or 'the key (key_env)'}")
-    if status == 404:
-        return Halt(f"{where}; check base_url and model ({model.model})")
     if status == 402 or code == "insufficient_quota":
         return Halt(f"{where}; the account is out of funds")
     if status in (408, 409, 425, 429) or status >= 500:
         return Turned(line, retry_after(headers))
-    if 300 <= status < 400:
-        return Halt(f"{where}: it redirects elsewhere, which is not followed; correct base_url")
-    return Denied(line)
+    check = {401: model.key_env or "the key (key_env)", 404: f"base_url and model ({model.model})"}
+    check |= {403: check[401]} | dict.fromkeys(range(300, 400), "base_url: it redirects, which is not followed")
+    return Halt(f"{where}; check {check[status]}") if status in check else Denied(line)

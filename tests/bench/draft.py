@@ -80,10 +80,10 @@ def prepare(root: Path, url: str, n: int) -> None:
             labels.append(Label(clip.id, "event", {**EVENT, "time_basis": "contact"}, "agreed"))
             where = wanted(root, clip)
             if i == 0:
-                lines = pictures(ws.root, ws.blob(blob), *where)
-                decoded = cache_path(ws.root, *where).read_bytes()
-            cache_path(ws.root, *where).parent.mkdir(parents=True, exist_ok=True)
-            cache_path(ws.root, *where).write_bytes(decoded)
+                lines = pictures(ws, *where)
+                decoded = cache_path(ws, *where).read_bytes()
+            cache_path(ws, *where).parent.mkdir(parents=True, exist_ok=True)
+            cache_path(ws, *where).write_bytes(decoded)
     ws.write_view("labels", labels)
     print(f"{n} clips; the frames of a question have {sum(map(len, lines)) / 1000:.0f} kB in base64", flush=True)
 
@@ -127,7 +127,7 @@ def plain(root: Path, n: int, cold: bool, aiohttp: bool) -> None:
     ws = Workspace(root / "work")
     clips = list(ws.read(Clip))[:n]
     _, times, height, quality = wanted(root, clips[0])
-    body = json.loads(fill(question(root, clips[0]), lambda *a: pictures(ws.root, ws.blob(a[0]), *a)))
+    body = json.loads(fill(question(root, clips[0]), lambda *a: pictures(ws, *a)))
     *shown, words = body["messages"][0]["content"]
     recipe = load_recipe(root / "recipe.yaml")
 
