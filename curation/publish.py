@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,13 +73,16 @@ def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Pr
     ledger = _ledger(parent)
     classes = {x.clip_id: x.value["class"] for x in facts.labels if x.task == "event"}
     plan = assign(facts.groups, classes, recipe["publish"]["splits"], _inherited(ledger, facts), recipe.seed)
+    place = {clip: i for i, clip in enumerate(ledger)}
+    split = {c: plan.split[c] for c in sorted(plan.split, key=lambda c: (place.get(c, len(place)), c))}
     part = releases / ".part"
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    counts = _write_data(part, facts, plan, ws, ledger, progress)
+    counts = _write_data(part, facts, split, progress)
+    _write_media(part, facts, split, ws)
     _copy_packs(part / "schemas", facts.packs)
-    rows = {c: {"clip_id": c, **_places(facts, c), "split": s} for c, s in plan.split.items()}
-    lines = [dump(row) + "\n" for _, row in _ordered({**ledger, **rows}, ledger)]
+    rows = {c: {"clip_id": c, **_places(facts, c), "split": name} for c, name in split.items()}
+    lines = [dump(row) + "\n" for row in (ledger | rows).values()]
     (part / "splits.jsonl").write_text("".join(lines), encoding="utf-8")
     info = json.loads(json.dumps(_info(ws, recipe, facts, plan, counts), ensure_ascii=False))
     info["id"] = data_id(part)
@@ -145,41 +147,30 @@ def _inherited(ledger: dict[str, Json], facts: Facts) -> dict[str, str]:
     known: dict[str, str] = {}
     for row in sorted(ledger.values(), key=lambda row: -ORDER.index(row["split"])):  # the gravest split wins
         known |= dict.fromkeys((row["source_sha256"], row["unit"]), row["split"])
-    found = {}
-    for clip in facts.clips:
-        places = _places(facts, clip)
-        split = known.get(places["source_sha256"]) or known.get(places["unit"])
-        if clip in ledger or split:
-            found[clip] = ledger[clip]["split"] if clip in ledger else str(split)
-    return found
+    known |= {clip: row["split"] for clip, row in ledger.items()}
+    places = {clip: (clip, *_places(facts, clip).values()) for clip in facts.clips}
+    return {
+        clip: next(known[p] for p in of if p in known) for clip, of in places.items() if not known.keys().isdisjoint(of)
+    }
 
 
-def _ordered(mapping: dict[str, Any], ledger: dict[str, Json]) -> list[tuple[str, Any]]:
-    """The parent's order, then the new ones by id."""
-    place = {clip: i for i, clip in enumerate(ledger)}
-    return sorted(mapping.items(), key=lambda kv: (place.get(kv[0], len(place)), kv[0]))
-
-
-def _write_data(
-    part: Path, facts: Facts, plan: SplitPlan, ws: Workspace, ledger: dict[str, Json], progress: Progress | None
-) -> dict[str, int]:
-    order = [clip for clip, _ in _ordered(plan.split, ledger)]
+def _write_data(part: Path, facts: Facts, split: dict[str, str], progress: Progress | None) -> dict[str, int]:
+    """One table a task and split, its rows in the order of `split`; returns the rows of each task that has any."""
     by_key = {(x.clip_id, x.task): x for x in facts.labels}
     counts: dict[str, int] = {}
     for done, (task, pack) in enumerate(facts.packs.items()):
         if progress:
             progress("publish", done, len(facts.packs) + 1)
         rows: dict[str, list[Json]] = defaultdict(list)
-        for clip in order:
+        for clip, name in split.items():
             if (clip, task) in by_key:
-                rows[plan.split[clip]].append(_row(facts, pack, by_key[clip, task], by_key))
+                rows[name].append(_row(facts, pack, by_key[clip, task], by_key))
+                counts[task] = counts.get(task, 0) + 1
         schema = _arrow_schema(pack)
-        for split, split_rows in rows.items():
-            path = part / "data" / task / f"{split}-00000.parquet"
+        for name, split_rows in rows.items():
+            path = part / "data" / task / f"{name}-00000.parquet"
             _write_parquet(path, split_rows, schema, compression="zstd", write_page_index=True, **IN_CHUNKS)
-        counts[task] = sum(map(len, rows.values()))
-    _write_media(part, [facts.clips[c] for c in order], facts.sources, ws)
-    return {k: v for k, v in counts.items() if v}
+    return counts
 
 
 def _arrow_schema(pack: TaskPack) -> Any:
@@ -229,7 +220,7 @@ def _write_parquet(path: Path, rows: list[Json], schema: Any, **options: Any) ->
     pq.write_table(table, path, row_group_size=ROW_GROUP_ROWS, **options)
 
 
-def _write_media(part: Path, clips: Sequence[Clip], sources: dict[str, Source], ws: Workspace) -> None:
+def _write_media(part: Path, facts: Facts, split: dict[str, str], ws: Workspace) -> None:
     """Files of about MEDIA_FILE_BYTES; a clip that may not be redistributed is named by source hash and times instead.
 
     The parent's clips come first, so that its full files are the same bytes again. One file is held in memory.
@@ -243,12 +234,12 @@ def _write_media(part: Path, clips: Sequence[Clip], sources: dict[str, Source], 
     schema = Features(columns).arrow_schema
     batch: list[Json] = []
     held = files = 0
-    for i, clip in enumerate(clips, 1):
-        source = sources[clip.source_id]
+    for i, clip in enumerate((facts.clips[c] for c in split), 1):
+        source = facts.sources[clip.source_id]
         data = _media(ws, clip) if source.redistribute else None
         batch.append(_media_row(clip, source, data))
         held += len(data or b"")
-        if held >= MEDIA_FILE_BYTES or i == len(clips):
+        if held >= MEDIA_FILE_BYTES or i == len(split):
             _write_parquet(part / "media" / f"part-{files:05d}.parquet", batch, schema, compression="none")
             batch, held, files = [], 0, files + 1
 
