@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from itertools import chain, pairwise
+from operator import add
 from typing import Any, NamedTuple
 
 from curation.check_form import NO_SIGNS, signs
@@ -30,7 +30,7 @@ ASIDE = re.compile(  # what was before, what is beside, what lies on the ground
     re.I,
 )
 COVERED = re.compile(r"[ -](?:covered|packed|patched|dusted|lined)\b", re.I)
-PARTS = re.compile(r"(?:[.!?](?=\s)|[;\n])\s*")
+LINES = re.compile(r"(?<=[.!?;])[^\S\n]+|(?<=\n)\s*")  # a line feed stays with its line
 WEIGHS = re.compile(r"\b(?:or|versus|from)\b")
 CLASS = r"(?:near[-_ ]?(?:collision|miss|crash|accident)|collision|normal(?: driving)?|(?<!near )(?<!near-)crash)"
 OTHER = re.compile(rf"\W+(?:or|versus|from) (?:an? |merely |only )*{CLASS}", re.I)
@@ -86,7 +86,7 @@ def marks(lex: Lexicon, line: str, low: str, words: list[str], last: bool) -> tu
     begins, found, clause, end = lex.begins, [], 0, 0
     if not any(map(begins.__getitem__, words)):
         return ()
-    low += "" if last else "x"
+    low += "" if last else " x"
     for token in TOKEN.finditer(low):
         at, word = token.start(), token.group()
         kind = ""
@@ -176,19 +176,14 @@ def _avoided(left: list[Mark], x: Mark) -> str:
 def read(lex: Lexicon, text: str) -> Reading:
     """What `text` says: what its lines say, which come again more often than it does. One that asks says nothing,
     unless it is the last, as a question is."""
-    ends = [m.end() for m in PARTS.finditer(text.rstrip())]
-    if not ends:
-        return read_line(lex, text, True)
-    own = []
-    for at, end in pairwise([0, *ends, len(text)]):
-        last = end == len(text)
-        line = text[at:end]
-        r = read_line(lex, line, last)
+    *lines, end = LINES.split(text.rstrip())
+    whole = read_line(lex, end, True)
+    for line in reversed(lines):
+        r = read_line(lex, line, False)
         if r is not NOTHING:
-            own.append(r._replace(**SILENT) if not last and line.rstrip().endswith("?") else r)
-    if len(own) < 2:
-        return own[0] if own else NOTHING
-    return Reading(*(tuple(chain(*parts)) for parts in zip(*own, strict=True)))
+            r = r._replace(**SILENT) if line.rstrip().endswith("?") else r
+            whole = Reading._make(map(add, r, whole)) if whole is not NOTHING else r
+    return whole
 
 
 @lru_cache(maxsize=1 << 16)

@@ -4,6 +4,7 @@ would, avoids, if), as one regular expression for each kind; and which of them m
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -24,10 +25,10 @@ TURNS = {
 }
 STOPS = "but|and|yet|while|then|so"
 TAIL = r"(?:s|es|y|ed|ing|fall|drops?|flakes?|storms?|['’]s)?"
-TOKEN = regex.compile(r"\w+|[.!?](?=\s|$)|[;\n,:—–]")
-WORD = regex.compile(r"\w+")
+TOKEN = re.compile(r"\w+|[.!?](?=\s|$)|[;\n,:—–]")
+WORD = re.compile(r"\w+")
 SEPARATORS = " -,'’"  # what may stand between the words of one mark
-BEHIND = regex.compile(r"\(\?<=[^()]*\)")
+BEHIND = re.compile(r"\(\?<=[^()]*\)")
 MOST = 1 << 17  # words remembered
 
 
@@ -35,7 +36,7 @@ class Beginnings(dict[str, tuple[tuple[str, Any], ...]]):
     """By word the kinds of mark that may begin with it, with their expressions; found out when first asked."""
 
     def __init__(self, kinds: dict[str, str]) -> None:
-        self.kinds = [(k, regex.compile(rf"(?:{e})(?!\w)"), _alone(e)) for k, e in kinds.items()]
+        self.kinds = [(k, re.compile(rf"(?:{e})(?!\w)"), _alone(e)) for k, e in kinds.items()]
 
     def __missing__(self, word: str) -> tuple[tuple[str, Any], ...]:
         if len(self) >= MOST:
@@ -82,7 +83,7 @@ def lexicon(pack: TaskPack) -> Lexicon:
         frame = frozenset(node.get("x-frame", ()))
         weak |= {w: (frame | set(node.get("x-lead", ())), frame) for w in node.get("x-weak", ())}
     cues = {k: "|".join(spelled) for k, spelled in pack.ontology.get("cues", {}).get("x-cues", {}).items()} | TURNS
-    spelled = [regex.escape(w).replace(r"\ ", "[ -]") + TAIL for w in sorted(values, key=lambda w: (-len(w), w))]
+    spelled = [re.escape(w).replace(r"\ ", "[ -]") + TAIL for w in sorted(values, key=lambda w: (-len(w), w))]
     cues |= {"value": "|".join(spelled) or "(?!)", "stop": STOPS}
     frozen = {w: tuple((n, frozenset(v)) for n, v in by.items()) for w, by in values.items()}
     return Lexicon(pack, Beginnings(cues), frozen, weak, {name: node["x-together"] for name, node in held.items()})
