@@ -4,8 +4,8 @@ Distractors that are merely plausible come from the answers' own skewed distribu
 options are drawn first, then which of them is to be right, evenly, and only then a clip for which it is. So each answer
 string is right in 1/k of the questions that offer it, up to the luck of the draw, and nothing can be learnt from
 other questions. (Exact counts would be worse: what was right too seldom elsewhere would be the better guess here.) An
-answer is offered as often as its clips allow, so frequent ones oftener. The class (the template's `alike`) is drawn
-evenly too, as far as the answer leaves a choice, so that being asked tells little of it. A question whose answer
+answer is offered as often as its clips allow, so frequent ones oftener. Of the classes (the template's `alike`) that
+the answer allows, the one asked least so far is taken, so that being asked tells little of it. A question whose answer
 does not vary over the set is not asked.
 """
 
@@ -49,7 +49,7 @@ def _draw(
     cells = {a: {c: clips for c, clips in by.items() if clips} for a, by in cells.items()}
     counts = {a: sum(map(len, by.values())) for a, by in cells.items()}
     offers = {a: k * max(1, clips - isqrt(clips)) for a, clips in counts.items()}  # so that none runs out by luck
-    shares = _shares(offers, k, always, cells)
+    asked: Counter[str] = Counter()  # by class
     for _ in range(n):
         left = {a: left for a, left in offers.items() if left > 0 and any(cells[a].values())}
         if len(left) < k or (always is not None and always not in left):
@@ -59,32 +59,14 @@ def _draw(
         options = sorted(keys, key=lambda a: -keys[a])[:k]
         r.shuffle(options)
         answer = r.choice(options)
-        classes = [c for c, clips in cells[answer].items() if clips]
-        waiting = cells[answer][r.choices(classes, [shares[answer].get(c, 0) + 1e-9 for c in classes])[0]]
+        of = min((c for c, clips in cells[answer].items() if clips), key=lambda c: (asked[c], r.random()))
+        asked[of] += 1
+        waiting = cells[answer][of]
         clip = max(waiting, key=lambda x: (room[x], r.random()))
         waiting.remove(clip)
         for option in options:
             offers[option] -= 1
         yield clip, answer, options
-
-
-def _shares(offers: dict[str, int], k: int, always: str | None, cells: Cells) -> dict[str, dict[str, float]]:
-    """By answer and class: even classes, as far as the answers' shares allow (proportional fitting, Deming and
-    Stephan 1940). Answers will be right in proportion to their offers, but none in more than 1/k."""
-    rows = {a: float(sum(offers.values()) if a == always else n) for a, n in offers.items()}
-    for _ in range(50):
-        most = sum(rows.values()) / k
-        rows = {a: min(n, most) for a, n in rows.items()}
-    w = {a: {c: float(len(clips)) for c, clips in by.items()} for a, by in cells.items()}
-    for _ in range(50):
-        for c in sorted({c for by in cells.values() for c in by}):
-            total = sum(by.get(c, 0) for by in w.values())
-            for by in w.values():
-                by.update({c: by[c] / total} if c in by else {})
-        for a, by in w.items():
-            total = sum(by.values())
-            w[a] = {c: x * rows[a] / total for c, x in by.items()}
-    return w
 
 
 def deal(
