@@ -44,7 +44,7 @@ class Desk:
         self.stopped: set[str] = set()
         self.bill = Bill()
         self._stack = stack
-        self._askers: dict[str, Any] = {}
+        self.askers: dict[str, Any] = {}
 
     @cached_property
     def answers(self) -> Answers:
@@ -110,7 +110,7 @@ class Desk:
             raise group.exceptions[0] from None
 
     def _asker(self, model: Model) -> Any:
-        if model.name not in self._askers:
+        if model.name not in self.askers:
             shared = self.answers, self._fill, self.bill, self._budget
             asker: Any
             if self.count:
@@ -127,8 +127,8 @@ class Desk:
 
                 asker = Asker(model, Client(model), *shared)
                 self._stack.callback(lambda: self._runner.run(asker.client.close()))
-            self._askers[model.name] = asker
-        return self._askers[model.name]
+            self.askers[model.name] = asker
+        return self.askers[model.name]
 
     async def _fill(self, raw: bytes) -> bytes:
         """A body with its frames in; where some are not in the cache, they are decoded in a thread."""
@@ -146,7 +146,7 @@ class Desk:
     @property
     def gate(self) -> str:
         """What a person, or time, has to do next: raise a spent budget, wait for a batch."""
-        waiting = "; ".join(w for asker in self._askers.values() for w in getattr(asker, "waiting", ()))
+        waiting = "; ".join(w for asker in self.askers.values() for w in getattr(asker, "waiting", ()))
         if OVER_BUDGET not in self.stopped:
             return f"Batches: {waiting}. Run the same command again to collect them." if waiting else ""
         return (

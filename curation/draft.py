@@ -83,17 +83,13 @@ def _attribute(pack: TaskPack, name: str, given: Any) -> Any:
 
 
 def _phases(duration: float, alert: float | None, event: float | None) -> list[Json]:
-    cuts = [0.0]
-    names = ["before"]
-    for time, name in ((alert, "conflict"), (event, "after")):
+    cuts = [("before", 0.0)]
+    for name, time in (("conflict", alert), ("after", event)):
         if time is not None:
-            cuts.append(round(min(max(time, cuts[-1]), duration), 2))
-            names.append(name)
-    cuts.append(duration)
-    if len(names) == 1:
-        names = ["whole"]
-    found = zip(names, cuts, cuts[1:], strict=False)
-    return [{"name": name, "start_s": start, "end_s": end} for name, start, end in found if end > start]
+            cuts.append((name, round(min(max(time, cuts[-1][1]), duration), 2)))
+    cuts = cuts if len(cuts) > 1 else [("whole", 0.0)]
+    found = zip(cuts, [*(start for _, start in cuts[1:]), duration], strict=True)
+    return [{"name": name, "start_s": start, "end_s": end} for (name, start), end in found if end > start]
 
 
 def _quarter(time: float | None, duration: float) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 from curation import draft
@@ -15,7 +16,7 @@ from curation.models.reply import Left
 from curation.recipe import Recipe
 from curation.release import write_atomic
 from curation.store import Workspace
-from curation.types import Draft, Progress, Report
+from curation.types import Progress, Report
 
 SHOWN = 3  # questions of each task of which a dry run shows what would be sent
 
@@ -63,21 +64,10 @@ def forecast(
 
     Nothing is written to the workspace and nothing is sent. What depends on drafts yet to come is estimated.
     """
-    known: dict[str, Draft] = {}
-
-    def add(one: Draft) -> bool:
-        return known.setdefault(one.id, one) is one
-
-    askers: list[Counting] = []
-
-    def count(model: Model, desk: Desk) -> Counting:
-        askers.append(Counting(shown, model, desk))
-        return askers[-1]
-
-    with opened(ws, recipe, count) as desk:
-        done = draft.draft_all(ws, recipe, desk, add, limit, progress)
-    rows = desk.bill.rows()
-    asked_, dear = sum(r["asked"] for r in rows), sum(a.dear_usd for a in askers)
+    with opened(ws, recipe, partial(Counting, shown)) as desk:
+        done = draft.draft_all(ws, recipe, desk, lambda one: True, limit, progress)
+    rows, dear = desk.bill.rows(), sum(asker.dear_usd for asker in desk.askers.values())
+    asked_ = sum(r["asked"] for r in rows)
     notes = desk.bill.told()
     if dear:
         notes.append(f"{dear:.4f} USD at most, were every reply as long as it may be")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
-from typing import Any
 
 import aiohttp
 import httpx2
@@ -21,31 +20,6 @@ from curation.models.pace import retry_after
 from curation.models.reply import CAP, Denied, Halt, Turned
 
 
-class Capped(openai.DefaultAioHttpClient):
-    """Reads at most CAP bytes of a reply, all within `whole_s` seconds (aiohttp's own limit is for each read)."""
-
-    whole_s: float = 120.0
-
-    async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
-        try:
-            async with asyncio.timeout(self.whole_s):
-                reply = await super().send(request, **{**options, "stream": True})
-                body = bytearray()
-                try:
-                    async for part in reply.aiter_bytes():
-                        body += part
-                        if len(body) >= CAP:
-                            break
-                finally:
-                    await reply.aclose()
-        except TimeoutError as e:
-            raise httpx2.ReadTimeout("no whole reply in time", request=request) from e
-        except aiohttp.ClientError as e:  # malformed replies, which the package does not translate
-            raise httpx2.ReadError(str(e), request=request) from e
-        headers = [(k, v) for k, v in reply.headers.raw if k.lower() != b"content-encoding"]
-        return httpx2.Response(reply.status_code, headers=headers, content=bytes(body[:CAP]), request=request)
-
-
 class Client:
     """A model's endpoint. Redirects are not followed, and what is on this machine is reached without a proxy: frames
     go nowhere else."""
@@ -53,8 +27,9 @@ class Client:
     def __init__(self, model: Model) -> None:
         self.model = model
         limits = httpx2.Limits(max_connections=model.in_flight + 8, max_keepalive_connections=model.in_flight + 8)
-        self.http = Capped(limits=limits, follow_redirects=False, timeout=None, trust_env=model.third_party)
-        self.http.whole_s = model.timeout_s
+        self.http = openai.DefaultAioHttpClient(
+            limits=limits, follow_redirects=False, timeout=None, trust_env=model.third_party
+        )
         self.url = httpx2.URL(model.base_url.rstrip("/") + "/chat/completions")
         self.headers = {"Authorization": f"Bearer {model.key()}", "Content-Type": "application/json"}
 
@@ -62,18 +37,28 @@ class Client:
         await self.http.aclose()
 
     async def send(self, raw: bytes) -> tuple[bytes, Mapping[str, str]]:
-        """Body and headers of a 200 reply. Raises Turned, Denied, Halt."""
+        """Body (CAP bytes at most) and headers of a 200 reply, whole in time. Raises Turned, Denied, Halt."""
+        body = bytearray()
         try:
-            got = await self.http.post(self.url, content=raw, headers=self.headers)
-        except httpx2.HTTPError as e:  # the backend calls refused and dropped connections time-outs, too
-            why = str(e).partition(" ssl:")[0] or type(e).__name__
-            raise Turned(f"no reply within {self.model.timeout_s:g} s" if "in time" in why else why) from None
+            async with (
+                asyncio.timeout(self.model.timeout_s),
+                self.http.stream("POST", self.url, content=raw, headers=self.headers) as got,
+            ):
+                async for part in got.aiter_bytes():
+                    body += part
+                    if len(body) >= CAP:
+                        break
+        except TimeoutError:
+            raise Turned(f"no reply within {self.model.timeout_s:g} s") from None
+        except (httpx2.HTTPError, aiohttp.ClientError) as e:  # malformed replies the package does not translate
+            raise Turned(str(e).partition(" ssl:")[0] or type(e).__name__) from None
+        said = bytes(body[:CAP])
         if got.status_code >= 300:
-            raise failure(got.status_code, got.headers, got.text, self.model)
+            raise failure(got.status_code, got.headers, said.decode("utf-8", "replace"), self.model)
         kind = got.headers.get("content-type", "")
         if "json" not in kind:
             raise Turned(f"the reply is {kind.split(';')[0] or 'of no stated type'}, no JSON; is base_url right?")
-        return got.content, got.headers
+        return said, got.headers
 
 
 def failure(status: int, headers: Mapping[str, str], text: str, model: Model) -> Exception:
