@@ -7,11 +7,13 @@ changed form is another project: what nobody has judged moves there, what somebo
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from curation import labelstudio
 from curation.annotators import EVERYBODY, counted
@@ -24,6 +26,7 @@ from curation.shares import Round, Share
 from curation.store import Workspace, now
 from curation.types import Assignment, Clip, Draft, Json, Progress, Refusal, Review
 
+T = TypeVar("T")
 ABOUT = {
     "triage": "Triage: what happens in the clip?",
     "text": "Text: are the drafts right?",
@@ -45,16 +48,20 @@ def push(ws: Workspace, recipe: Recipe, plan: Round, client: Any, progress: Prog
     planned = [a for s in plan.shares for a in s.planned]
     with ws.writer(Assignment) as out:
         before = sum(a.id in out for a in planned)
-        if client is not None:
-            labelstudio.backup(labelstudio.instance_dir(ws.root))
-        for share in plan.shares if client is None else ():
-            _write_share(ws, recipe, plan, share)
-        for share in _held(recipe, plan, client) if client is not None else ():
-            for a in _push_share(ws, recipe, plan, share, client, progress):
-                out.add(a)
         if client is None:
+            for share in plan.shares:
+                _write_share(ws, recipe, plan, share)
             for a in planned:
                 out.add(replace(a, assigned_at=now()))
+            return len(planned) - before
+        labelstudio.backup(labelstudio.instance_dir(ws.root))
+        held: dict[str, dict[str, int]] = defaultdict(dict)  # share → title → project; also of shares that are no more
+        for title, number in labelstudio.projects(client, f"{recipe.name}.{plan.name}.").items():
+            held[title.rpartition(".")[0].removeprefix(f"{recipe.name}.")][title] = number
+        gone = sorted(held.keys() - {s.project for s in plan.shares}) if plan.whole else []
+        for share in [*plan.shares, *(Share(name, "", 1) for name in gone)]:
+            for a in _push_share(ws, recipe, plan, share, held[share.project], client, progress):
+                out.add(a)
     return len(planned) - before
 
 
@@ -78,56 +85,52 @@ def _write_share(ws: Workspace, recipe: Recipe, plan: Round, share: Share) -> No
     write_atomic(place / "tasks.json", as_json(tasks))
 
 
-def _held(recipe: Recipe, plan: Round, client: Any) -> list[Share]:
-    """The shares of the plan, and those that have projects but nothing planned any more."""
-    titles = labelstudio.projects(client, f"{recipe.name}.{plan.name}.") if plan.whole else {}
-    held = {title.rpartition(".")[0].removeprefix(f"{recipe.name}.") for title in titles}
-    return [*plan.shares, *(Share(name, "", 1) for name in sorted(held - {s.project for s in plan.shares}))]
-
-
 def _push_share(
-    ws: Workspace, recipe: Recipe, plan: Round, share: Share, client: Any, progress: Progress | None
-) -> Iterator[Assignment]:
-    """Make the projects of a share hold what is planned, and nothing else that is open; yields what is there now.
+    ws: Workspace, recipe: Recipe, plan: Round, share: Share, held: Mapping[str, int], client: Any,
+    progress: Progress | None,
+) -> Iterator[Assignment]:  # fmt: skip
+    """Make the projects of a share (`held`: there already) hold what is planned, and nothing else that is open;
+    yields what is there now.
 
     The view `pushed` remembers what was complete, so that nothing is listed if nothing changed. What the server holds
     already (a killed push) is found, not sent again; a task of a superseded draft or form goes if nobody judged it,
     and is closed if somebody did.
     """
-    prefix = f"{recipe.name}.{share.project}."
-    title = prefix + sha256_bytes(share.config.encode())[:6]
+    title = f"{recipe.name}.{share.project}.{sha256_bytes(share.config.encode())[:6]}"
     want = {a.id: (a, EVERYBODY if a.gold else share.raters + n) for a, n in _unqualified(ws, recipe, share)}
     state = {"share": share.project, "digest": make_id("pushed", [title, [(i, n) for i, (_, n) in want.items()]])}
     rows = {row["share"]: row for row in ws.read_view("pushed")}
-    found = labelstudio.projects(client, prefix)
-    if rows.get(share.project) == state | {"tasks": labelstudio.sizes(client, found)} or not (want or found):
+    if rows.get(share.project) == state | {"tasks": _tasks(client, held)} or not (want or held):
         return
-    local = recipe["review"]["raters"]["media_url"].startswith("/data/local-files/")
-    media = labelstudio.instance_dir(ws.root) / "media" if local else None
-    about = ABOUT.get(share.name, ABOUT[plan.name])
-    number = 0
+    projects, number = dict(held), 0
     if want:
-        number = labelstudio.ensure_project(
-            client, title, share.config, raters=share.raters, about=about, media=media
+        local = recipe["review"]["raters"]["media_url"].startswith("/data/local-files/")
+        projects[title] = number = labelstudio.ensure_project(
+            client, title, share.config, held.get(title), raters=share.raters,
+            about=ABOUT.get(share.name, ABOUT[plan.name]),
+            media=labelstudio.instance_dir(ws.root) / "media" if local else None,
         )  # fmt: skip
     ours = {a.id for a in ws.read(Assignment)} if plan.whole else set()
-    projects = {*found.values(), *([number] if want else [])}
-    there = _reconcile(client, number, projects, {i: n for i, (_, n) in want.items()}, ours)
+    there = _reconcile(client, number, projects.values(), {i: n for i, (_, n) in want.items()}, ours)
     yield from (replace(want[i][0], remote=at, assigned_at=now()) for i, at in there.items())
     missing = [a for i, (a, _) in want.items() if i not in there]
     url = recipe["review"]["raters"]["media_url"]
-    for start in range(0, len(missing), labelstudio.BATCH):
-        batch = missing[start : start + labelstudio.BATCH]
-        ids = labelstudio.import_tasks(client, number, [plan.task(share, a, url) for a in batch])
+    batches = [missing[i : i + labelstudio.BATCH] for i in range(0, len(missing), labelstudio.BATCH)]
+    bodies = _ahead(json.dumps([plan.task(share, a, url) for a in batch]).encode() for batch in batches)
+    for done, (batch, body) in enumerate(zip(batches, bodies, strict=True), 1):
+        ids = labelstudio.import_tasks(client, number, body, len(batch))
         for a, n in zip(batch, ids, strict=True):
             if want[a.id][1] != share.raters:
                 labelstudio.set_overlap(client, n, want[a.id][1])
             yield replace(a, remote=f"{number}/{n}", assigned_at=now())
         if progress:
-            progress(f"push {share.project}", min(start + labelstudio.BATCH, len(missing)), len(missing))
-    sizes = labelstudio.sizes(client, labelstudio.projects(client, prefix))
-    rows[share.project] = state | {"tasks": sizes}
+            progress(f"push {share.project}", done, len(batches))
+    rows[share.project] = state | {"tasks": _tasks(client, projects)}
     ws.write_view("pushed", [rows[name] for name in sorted(rows)])
+
+
+def _tasks(client: Any, projects: Mapping[str, int]) -> dict[str, int]:
+    return {title: labelstudio.size(client, n)[0] for title, n in sorted(projects.items())}
 
 
 def _unqualified(ws: Workspace, recipe: Recipe, share: Share) -> list[tuple[Assignment, int]]:
@@ -140,7 +143,9 @@ def _unqualified(ws: Workspace, recipe: Recipe, share: Share) -> list[tuple[Assi
     return [(a, len(who[a.clip_id, a.round])) for a in share.planned]
 
 
-def _reconcile(client: Any, number: int, projects: set[int], want: dict[str, int], ours: set[str]) -> dict[str, str]:
+def _reconcile(
+    client: Any, number: int, projects: Iterable[int], want: dict[str, int], ours: set[str]
+) -> dict[str, str]:
     """Compare what the projects of a share hold with what is wanted; returns "project/task" of what may stay, by key.
 
     `want`: raters by key. What is not wanted is taken out if it is `ours`, else left alone: it may be somebody's.
@@ -173,44 +178,111 @@ def as_json(value: Any) -> bytes:
 def pull(ws: Workspace, recipe: Recipe, plan: Round, client: Any, progress: Progress | None = None) -> tuple[int, int]:
     """Take in what the raters said; returns how many reviews and refusals were new. Reading twice adds nothing."""
     assigned = {a.id: a for a in ws.read(Assignment) if a.project.startswith(f"{plan.name}.")}
+    seen: dict[str, Json] = {}
+    exports = _files(ws, recipe, plan) if client is None else _exports(ws, recipe, plan, client, assigned, seen)
+    parts = _ahead(exports)
+    if (first := next(parts, None)) is None:
+        return 0, 0
     clips = {c.id: c for c in ws.read(Clip)}
     drafts = {d.id: d for d in ws.read(Draft)} if plan.name == "text" else {}
-    reviews: list[Review] = []
-    refusals: list[Refusal] = []
+    asked = {"clip", *(p.name for p in plan.packs)}  # a task that the recipe dropped withdraws nothing
+    stored: dict[str, list[Review]] = defaultdict(list)
+    for r in ws.read(Review):
+        if r.task in asked:
+            stored[r.remote.rpartition("/")[0]].append(r)
+    added, refused = 0, 0
     looked_at: set[str] = set()
-    for project, config, tasks in _exports(ws, recipe, plan, client, progress):
-        for key, task in _by_assignment(tasks).items():
-            if key not in assigned:
-                refusals.append(_unknown(project, task))
-                continue
-            a = assigned[key]
-            own, bad = read_annotations(
-                task, config, plan.packs, clips[a.clip_id], drafts, round=a.round, project=project
-            )  # fmt: skip
-            reviews += own
-            refusals += bad
-            looked_at.update(f"{task.get('project') or project}/{n}" for n in task["ids"])
-    with ws.writer(Review) as out:
-        asked = {"clip", *(p.name for p in plan.packs)}  # a task that the recipe dropped withdraws nothing
-        known = (r for r in ws.read(Review) if r.task in asked)
-        added = sum(out.add(r) for r in revise(known, reviews, looked_at))
-    return added, ws.refuse(refusals)
-
-
-def _exports(
-    ws: Workspace, recipe: Recipe, plan: Round, client: Any, progress: Progress | None
-) -> Iterator[tuple[str, str, list[Json]]]:
-    """(project, config, tasks with annotations) of every share, also of those with an earlier form."""
-    if client is not None:
-        found = labelstudio.projects(client, f"{recipe.name}.{plan.name}.")
-        for n, (title, number) in enumerate(sorted(found.items()), 1):
-            yield title, client.projects.get(id=number).label_config, labelstudio.export(client, number)
+    strange: set[str] = set()  # projects with tasks of others; they may be ours by the next pull, which reads all
+    raters: dict[str, set[str]] = defaultdict(set)  # a task that was imported twice is one: of a rater one counts
+    with ws.writer(Review) as out, ws.writer(Refusal) as aside:
+        for project, config, tasks in chain([first], parts):
+            for task in sorted(tasks, key=lambda t: int(t["id"])):
+                at, key = f"{task.get('project') or project}/{task['id']}", str(task["data"].get("assignment"))
+                if at in looked_at:
+                    continue
+                looked_at.add(at)
+                if key in assigned:
+                    a = assigned[key]
+                    own, bad = read_annotations(
+                        task, config, plan.packs, clips[a.clip_id], drafts, round=a.round, project=project,
+                        seen=raters[key],
+                    )  # fmt: skip
+                    added += sum(out.add(r) for r in revise(stored[at], own))
+                else:
+                    bad = [_unknown(project, task)]
+                    strange.add(project)
+                refused += sum(aside.add(replace(r, refused_at=now())) for r in bad)
             if progress:
-                progress(f"pull {title}", n, len(found))
-        return
+                progress(f"pull {plan.name}", len(looked_at), max(len(looked_at), len(assigned)))
+    if client is not None:
+        rows = {row["project"]: row for row in ws.read_view("pulled")}
+        rows |= {title: row | {"reviews": _length(ws)} for title, row in seen.items()}
+        ws.write_view("pulled", [rows[title] for title in sorted(rows.keys() - strange)])
+    return added, refused
+
+
+def _files(ws: Workspace, recipe: Recipe, plan: Round) -> Iterator[tuple[str, str, list[Json]]]:
+    """(project, config, tasks with annotations) of every share that was exported to a file."""
     for path in sorted(folder(ws, recipe).glob(f"{plan.name}.*/export.json")):
         project = ".".join(path.parent.name.split(".")[:2])
         yield project, (path.parent / "config.xml").read_text(encoding="utf-8"), _read_export(path)
+
+
+def _exports(
+    ws: Workspace, recipe: Recipe, plan: Round, client: Any, assigned: Mapping[str, Assignment], seen: dict[str, Json]
+) -> Iterator[tuple[str, str, list[Json]]]:
+    """(project, config, tasks with annotations) of every share, part by part, also of those with an earlier form.
+
+    The view `pulled` remembers until when a project was read and how many annotations each task had, so that only
+    what was touched since is read. If they do not add up to what the project says it holds, all of it is read.
+    """
+    pushed: dict[str, list[int]] = defaultdict(list)
+    for a in assigned.values():
+        project, _, task = a.remote.partition("/")
+        pushed[project].append(int(task or 0))
+    rows = {row["project"]: row for row in ws.read_view("pulled")}
+    for title, number in sorted(labelstudio.projects(client, f"{recipe.name}.{plan.name}.").items()):
+        config = client.projects.get(id=number).label_config
+        row = rows.get(title, {})
+        digest = make_id("pulled", [number, config, [(p.name, p.schema, p.spec) for p in plan.packs]])
+        sheets: dict[str, int] = {}
+        least = labelstudio.size(client, number)
+        if row.get("digest") == digest and row["reviews"] <= _length(ws):
+            sheets = dict(row["sheets"])
+            tasks, until = labelstudio.touched(client, number, row["until"])
+        else:
+            tasks, until = sorted(pushed[str(number)]), labelstudio.touched(client, number)[1]
+        for part in labelstudio.export(client, number, tasks):
+            sheets |= {str(t["id"]): len(t["annotations"]) for t in part}
+            yield title, config, part
+        found, most = (len(sheets), sum(sheets.values())), labelstudio.size(client, number)
+        if not all(a <= n <= b for a, n, b in zip(least, found, most, strict=True)):
+            for part in labelstudio.export(client, number, None):
+                sheets = {str(t["id"]): len(t["annotations"]) for t in part}
+                yield title, config, part
+        seen[title] = {"project": title, "digest": digest, "until": until, "sheets": sheets}
+
+
+def _length(ws: Workspace) -> int:
+    """How much of reviews there is. It never shrinks, unless somebody took some away: then all is read again."""
+    path = ws.path(Review)
+    return path.stat().st_size if path.exists() else 0
+
+
+def _ahead(items: Iterator[T]) -> Iterator[T]:
+    """The same items; a thread makes the next ones, from now on, while one is used."""
+    pool = ThreadPoolExecutor(1)
+    coming = deque(pool.submit(next, items, None) for _ in range(4))
+
+    def made() -> Iterator[T]:
+        try:
+            while (item := coming.popleft().result()) is not None:
+                coming.append(pool.submit(next, items, None))
+                yield item
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    return made()
 
 
 def _read_export(path: Path) -> list[Json]:
@@ -221,20 +293,6 @@ def _read_export(path: Path) -> list[Json]:
     if not isinstance(rows, list) or not all(isinstance(r, dict) and "data" in r and "id" in r for r in rows):
         raise DataError(f"{path}: not a list of tasks; export it from Label Studio in the format JSON (not JSON-MIN)")
     return rows
-
-
-def _by_assignment(tasks: list[Json]) -> dict[str, Json]:
-    """Tasks by our key. A task that was imported twice is one: its annotations count together."""
-    out: dict[str, Json] = {}
-    for task in sorted(tasks, key=lambda t: int(t["id"])):
-        key = str(task["data"].get("assignment", f"task {task['id']}"))
-        annotations = [{"task": task["id"], **a} for a in task.get("annotations", ())]
-        if key in out:
-            out[key]["annotations"] += annotations
-            out[key]["ids"].append(task["id"])
-        else:
-            out[key] = {**task, "annotations": annotations, "ids": [task["id"]]}
-    return out
 
 
 def _unknown(project: str, task: Json) -> Refusal:

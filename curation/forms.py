@@ -18,7 +18,7 @@ from functools import cache
 from typing import Any
 
 from curation.errors import DataError, UsageError
-from curation.ids import canonical_json, plain, sha256_bytes
+from curation.ids import canonical_json, sha256_bytes
 from curation.tasks import TaskPack, form_data, items
 from curation.types import Clip, Draft, Json
 
@@ -200,7 +200,9 @@ class Control:
     single: bool
     over: str
     part: str
-    conditions: tuple[tuple[str, str, frozenset[str]], ...]  # (visibleWhen, control, choices), all must hold
+    conditions: tuple[
+        tuple[str, str, frozenset[str]], ...
+    ]  # (visibleWhen, control, choices), inner first; all must hold
 
 
 @cache
@@ -232,7 +234,7 @@ def _controls(node: ET.Element, flag: str, over: str, part: str, conditions: tup
             flag, over = node.get("indexFlag", "{{idx}}"), listed
     if when := node.get("visibleWhen"):
         values = frozenset(v for v in node.get("whenChoiceValue", "").split(",") if v)
-        conditions = (*conditions, (when, named(node.get("whenTagName", "")), values))
+        conditions = ((when, named(node.get("whenTagName", "")), values), *conditions)
     if node.get("toName"):
         labels = frozenset(c.get("value", "") for c in node if c.tag in ("Choice", "Label"))
         single = node.get("choice", "single").startswith("single")
@@ -244,23 +246,36 @@ def _controls(node: ET.Element, flag: str, over: str, part: str, conditions: tup
 
 def expand(config: str, data: Json) -> dict[str, Control]:
     """The controls of one task: Repeaters unrolled over the task's lists, parts without a draft left out."""
+    lists = {name for c in controls(config) for name in (c.over, c.part) if name}
+    return _expand(config, tuple((name, len(data.get(name, ()))) for name in sorted(lists)))
+
+
+@cache
+def _expand(config: str, lengths: tuple[tuple[str, int], ...]) -> dict[str, Control]:
+    n = {"": 1} | dict(lengths)
     out = {}
     for control in controls(config):
-        if control.part and not data.get(control.part):
-            continue
-        for i in range(len(data.get(control.over, ()))) if control.over else (0,):
+        for i in range(n[control.over] if n[control.part] else 0):
             conditions = tuple((when, other.format(i), values) for when, other, values in control.conditions)
             out[control.name.format(i)] = replace(control, name=control.name.format(i), conditions=conditions)
     return out
 
 
-def visible(control: Control, known: Mapping[str, Control], answers: Mapping[str, Any]) -> bool:
-    """Does the form show `control` under `answers`? A control that is hidden itself counts as not chosen."""
-    for when, other, values in control.conditions:
-        chosen = set(answers.get(other, ())) if visible(known[other], known, answers) else set()
-        if bool(chosen & values if values else chosen) == (when == "choice-unselected"):
-            return False
-    return True
+def visible(known: Mapping[str, Control], answers: Mapping[str, Any]) -> set[str]:
+    """The controls that the form shows under `answers`. One that is hidden itself counts as not chosen."""
+    seen: dict[str, bool] = {}
+
+    def shown(name: str) -> bool:
+        if name not in seen:
+            seen[name] = True
+            for when, other, values in known[name].conditions:
+                chosen = answers.get(other, ()) if shown(other) else ()
+                if (not values.isdisjoint(chosen) if values else bool(chosen)) == (when == "choice-unselected"):
+                    seen[name] = False
+                    break
+        return seen[name]
+
+    return {name for name in known if shown(name)}
 
 
 # -- tasks -----------------------------------------------------------------------------------------------------------
@@ -283,13 +298,17 @@ def task_data(
             data |= {name: [] if f' on="${name}"' in xml else "" for name in names}
             data[f"show_{pack.name}"] = [{}] if pack.name in drafts else []
         if pack.name in drafts and blind and "<Include/>" not in blind_xml(pack):
-            data |= _questions(pack, plain(drafts[pack.name].value))
+            data |= _questions(pack, drafts[pack.name].value)
         elif pack.name in drafts:
-            data |= form_data(pack, plain(drafts[pack.name].value))
-            for item in data.get(pack.name, ()):  # a form shows texts only: lists of texts get one of their own
-                lists = {k: v for k, v in item.items() if isinstance(v, list) and all(isinstance(x, str) for x in v)}
-                item |= {f"{k}_text": " · ".join(v) or "(none)" for k, v in lists.items()}
+            data |= form_data(pack, drafts[pack.name].value)
+            data |= {pack.name: [_shown(item) for item in data[pack.name]]} if pack.name in data else {}
     return data
+
+
+def _shown(item: Json) -> Json:
+    """An item with its lists of texts also as one text each: a form shows texts only."""
+    lists = {k: v for k, v in item.items() if isinstance(v, list) and all(isinstance(x, str) for x in v)}
+    return item | {f"{k}_text": " · ".join(v) or "(none)" for k, v in lists.items()}
 
 
 def _questions(pack: TaskPack, value: Any) -> Json:

@@ -15,6 +15,7 @@ import json
 import random
 import unicodedata
 from dataclasses import fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,33 @@ def plain(value: Any) -> Any:
     return value
 
 
+def _known(value: Any) -> Any:
+    """What `json` does not know, one level of it."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {name: getattr(value, name) for name in _names(type(value))}
+    if isinstance(value, (set, frozenset)):
+        return plain(value)
+    raise TypeError(f"{type(value).__name__} is no JSON")
+
+
+@cache
+def _names(kind: type) -> list[str]:
+    return [f.name for f in fields(kind)]
+
+
+_FORM: Any = {"separators": (",", ":"), "ensure_ascii": False, "allow_nan": False, "default": _known}
+_LINE, _CANONICAL = json.JSONEncoder(**_FORM), json.JSONEncoder(sort_keys=True, **_FORM)
+
+
+def as_line(value: Any, encoder: json.JSONEncoder = _LINE) -> str:
+    """`plain(value)` as JSON on one line. Plain ASCII, which needs no NFC, is not copied first. Keys must be texts."""
+    text = encoder.encode(value)
+    return text if text.isascii() else encoder.encode(plain(value))
+
+
 def canonical_json(value: Any) -> str:
     """The one text that stands for `value`. Raises ValueError for NaN, infinities and lone surrogates."""
-    text = json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    text = as_line(value, _CANONICAL)
     text.encode("utf-8")
     return text
 

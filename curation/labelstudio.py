@@ -23,10 +23,10 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,6 +37,7 @@ from curation.types import Json
 VERSION = "1.23.2"
 ADMIN = "admin@localhost.local"
 BATCH = 1000  # tasks per import; the server needs memory for ten times the body
+PART = 250  # tasks per export: their ids make an address of 5 KB, and proxies take 8
 _QUIET = {
     "COLLECT_ANALYTICS": "false",
     "SENTRY_DSN": "",
@@ -279,16 +280,18 @@ def connect(url: str | None = None, token: str | None = None) -> Iterator[Any]:
 
 def projects(client: Any, prefix: str) -> dict[str, int]:
     """Projects whose title begins with `prefix`: title → id (the oldest of equal titles)."""
-    found = sorted(((p.title or "", int(p.id)) for p in client.projects.list()), reverse=True)
+    listed = client.projects.list(include="id,title", page_size=100)
+    found = sorted(((p.title or "", int(p.id)) for p in listed), reverse=True)
     return {title: number for title, number in found if title.startswith(prefix)}
 
 
-def ensure_project(client: Any, title: str, config: str, *, raters: int, about: str, media: Path | None) -> int:
-    """The project of that title, made if there is none. `media`: a folder of ours that its server may show.
+def ensure_project(
+    client: Any, title: str, config: str, known: int | None = None, *, raters: int, about: str, media: Path | None
+) -> int:
+    """The project `known`, else a new one, as it should be. `media`: a folder of ours that its server may show.
 
     A config is never edited: the title carries its hash, so a changed form is another project.
     """
-    known = projects(client, title).get(title)
     if known is None:
         made = client.projects.create(
             title=title, label_config=config, description=about, maximum_annotations=raters, show_skip_button=False,
@@ -313,14 +316,17 @@ class Task(NamedTuple):
     overlap: int
 
 
-def sizes(client: Any, projects: Mapping[str, int]) -> dict[str, int]:
-    """How many tasks each project holds, by title."""
-    return {title: int(client.projects.get(id=n).task_number or 0) for title, n in sorted(projects.items())}
+def size(client: Any, project: int) -> tuple[int, int]:
+    """How many tasks and annotations a project holds."""
+    told = client.projects.get(id=project)
+    return int(told.task_number or 0), int(told.total_annotations_number or 0) + int(
+        told.skipped_annotations_number or 0
+    )
 
 
 def known_tasks(client: Any, project: int, key: str) -> list[Task]:
     """What is in a project already, duplicates included; `key` is where our key lies in a task's data."""
-    if not client.projects.get(id=project).task_number:
+    if not size(client, project)[0]:
         return []
     shown = "id,data,total_annotations,overlap"
     tasks = client.tasks.list(project=project, page_size=BATCH, fields="task_only", include=shown)
@@ -353,43 +359,39 @@ def _request(client: Any, method: str, path: str, **more: Any) -> Any:
     return answer
 
 
-def import_tasks(client: Any, project: int, tasks: list[Json]) -> list[int]:
-    """Add tasks (at most BATCH); returns the server's ids in their order."""
-    body = {"content": json.dumps(tasks).encode(), "headers": {"Content-Type": "application/json"}}
+def import_tasks(client: Any, project: int, tasks: bytes, n: int) -> list[int]:
+    """Add `n` tasks (at most BATCH), a JSON list; returns the server's ids in their order."""
+    body = {"content": tasks, "headers": {"Content-Type": "application/json"}}
     answer = _request(client, "POST", f"api/projects/{project}/import?return_task_ids=true", **body)
     numbers = [int(n) for n in answer.json().get("task_ids") or []]
-    if len(numbers) != len(tasks):
-        raise DataError(f"Label Studio took {len(numbers)} of {len(tasks)} tasks; run the same command again")
+    if len(numbers) != n:
+        raise DataError(f"Label Studio took {len(numbers)} of {n} tasks; run the same command again")
     return numbers
 
 
-def export(client: Any, project: int) -> list[Json]:
-    """All tasks of a project with their annotations, in Label Studio's plain JSON export format."""
+def touched(client: Any, project: int, since: str = "") -> tuple[list[int], str]:
+    """The tasks that anything was done to after `since`, and when the last was. Without `since` only that."""
+    what: Json = {"project": project, "fields": "task_only", "include": "id,updated_at"}
+    last = client.tasks.list(**what, page_size=1, query=json.dumps({"ordering": ["-tasks:updated_at"]})).items
+    # A little earlier: what is being written now may come to light with an earlier time.
+    until = f"{last[0].updated_at.astimezone(UTC) - timedelta(seconds=5):%Y-%m-%dT%H:%M:%S.%fZ}" if last else ""
+    if not since or not until:
+        return [], until
+    after = {"filter": "filter:tasks:updated_at", "operator": "greater_or_equal", "type": "Datetime", "value": since}
+    query = json.dumps({"filters": {"conjunction": "and", "items": [after]}})
+    return sorted(int(t.id) for t in client.tasks.list(**what, page_size=BATCH, query=query)), until
+
+
+def export(client: Any, project: int, tasks: Sequence[int] | None) -> Iterator[list[Json]]:
+    """Tasks (None: all) with their annotations, in Label Studio's plain JSON export format, part by part."""
     path = f"api/projects/{project}/export?exportType=JSON&download_all_tasks=true"
-    return list(_request(client, "GET", path).json())
+    if tasks is None:
+        yield _request(client, "GET", path).json()
+    for start in range(0, len(tasks or ()), PART):
+        yield _request(client, "GET", path + "".join(f"&ids[]={n}" for n in (tasks or ())[start : start + PART])).json()
 
 
-# -- raters ----------------------------------------------------------------------------------------------------------
 def invite_url(client: Any, url: str) -> str:
     """The link by which a rater makes an account."""
     answer = _request(client, "GET", "api/invite").json()
     return url.rstrip("/") + str(answer["invite_url"])
-
-
-def sign_up(url: str, invite: str, email: str, password: str) -> str:
-    """Make a rater's account through the invite link, as a browser would; returns its personal access token.
-
-    `users.create` of the API makes accounts that cannot log in. Raises DataError when a step is refused.
-    """
-    import httpx
-
-    with httpx.Client(base_url=url, follow_redirects=False, timeout=60) as http:
-        http.get(invite)
-        form = {"email": email, "password": password, "csrfmiddlewaretoken": http.cookies.get("csrftoken") or ""}
-        answer = http.post(invite, data=form, headers={"Referer": invite})
-        if answer.status_code != 302:
-            raise DataError(f"Label Studio refused the account {email}: {answer.status_code}")
-        made = http.post("/api/token/", headers={"X-CSRFToken": http.cookies.get("csrftoken") or "", "Referer": url})
-        if made.status_code != 201:
-            raise DataError(f"Label Studio gave no token for {email}: {made.status_code}")
-        return str(made.json()["token"])

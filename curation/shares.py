@@ -121,10 +121,11 @@ def serve_first(
 
 def differing(drafts: Iterable[Draft]) -> set[str]:
     """Clips of which several authors (or samples of one) wrote different values of one task."""
-    values: dict[tuple[str, str], dict[tuple[str, int], str]] = defaultdict(dict)
+    written: dict[tuple[str, str], dict[tuple[str, int], Draft]] = defaultdict(dict)
     for d in drafts:
-        values[d.clip_id, d.task][d.author, d.sample] = canonical_json(d.value)
-    return {clip for (clip, _), by_author in values.items() if clip and len(set(by_author.values())) > 1}
+        written[d.clip_id, d.task][d.author, d.sample] = d
+    several = ((clip, own.values()) for (clip, _), own in written.items() if clip and len(own) > 1)
+    return {clip for clip, own in several if len({canonical_json(d.value) for d in own}) > 1}
 
 
 def place_gold(planned: list[Assignment], gold: Iterable[Assignment], seed: int) -> None:

@@ -19,12 +19,15 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from curation.errors import DataError
-from curation.ids import plain, sha256_bytes
+from curation.ids import as_line, sha256_bytes
 from curation.release import write_atomic
-from curation.types import FACTS, Clip, Decision, Event, Json, Label, Record, Refusal, Source
+from curation.types import FACTS, Clip, Decision, Event, Issue, Json, Label, Record, Refusal, Source
 
 R = TypeVar("R", bound=Record)
 _FILE = {kind: f"{name}.jsonl" for name, kind in FACTS.items()}
+_LISTS: dict[type[Record], set[str]] = {
+    kind: {f.name for f in fields(kind) if str(f.type).startswith("tuple[")} for kind in (*FACTS.values(), Issue, Label)
+}
 
 
 def now() -> str:
@@ -34,7 +37,7 @@ def now() -> str:
 
 def load(kind: type[R], row: Json) -> R:
     """A record from its stored row. Raises DataError for fields this version does not know."""
-    lists = {f.name for f in fields(kind) if str(f.type).startswith("tuple[")}  # type: ignore[arg-type]
+    lists = _LISTS[kind]
     try:
         row = {k: tuple(v) if k in lists else v for k, v in row.items()}
         if "events" in row:
@@ -46,7 +49,7 @@ def load(kind: type[R], row: Json) -> R:
 
 def dump(record: Record | Json) -> str:
     """One line of JSON, keys in field order."""
-    return json.dumps(plain(record), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return as_line(record)
 
 
 class Writer(Generic[R]):

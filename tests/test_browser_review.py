@@ -16,6 +16,8 @@ import pytest
 pytest.importorskip("label_studio_sdk", reason="the extra 'review' is not installed")
 pytest.importorskip("playwright", reason="Playwright is not installed")
 
+from accounts import sign_up
+
 from curation import clip, draft, ingest, labelstudio, resolve, review
 from curation.recipe import load_recipe
 from curation.store import Workspace, current_clips
@@ -245,7 +247,7 @@ def test_what_is_clicked_is_what_is_pulled(page: Any, tmp_path: Path, monkeypatc
         monkeypatch.setenv("LABEL_STUDIO_URL", server.url)
         monkeypatch.setenv("LABEL_STUDIO_API_KEY", server.token)
         with labelstudio.connect() as admin:
-            labelstudio.sign_up(server.url, labelstudio.invite_url(admin, server.url), RATER, PASSWORD)
+            sign_up(server.url, labelstudio.invite_url(admin, server.url), RATER, PASSWORD)
             review.run(ws, recipe, round="triage")
             log_in(page, server.url)
             said = triage(page, server.url, project(admin, "seen.triage."), ws)

@@ -5,8 +5,10 @@ The server runs in an environment of its own, installed once into the user's cac
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -16,6 +18,8 @@ from typing import Any
 import pytest
 
 pytest.importorskip("label_studio_sdk", reason="the extra 'review' is not installed")
+
+from accounts import sign_up
 
 from curation import draft, labelstudio, resolve, review
 from curation.annotators import annotators
@@ -69,7 +73,7 @@ def running(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[labelstu
 def newcomer(server: labelstudio.Server, admin: Any, name: str) -> Any:
     """The API as seen by somebody who signed up through the invite link."""
     invite = labelstudio.invite_url(admin, server.url)
-    return labelstudio.connect(server.url, labelstudio.sign_up(server.url, invite, f"{name}@example.org", "pw-1234-x"))
+    return labelstudio.connect(server.url, sign_up(server.url, invite, f"{name}@example.org", "pw-1234-x"))
 
 
 def offered(client: Any, project: int) -> Json | None:
@@ -139,8 +143,8 @@ def test_the_whole_round_trip(place: tuple[Workspace, Recipe], monkeypatch: pyte
     # The server dies, and we with it, right after it took the first batch of a push.
     with running(ws, monkeypatch) as server, monkeypatch.context() as patch:
 
-        def dies(client: Any, project: int, tasks: list[Json]) -> list[int]:
-            real_import(client, project, tasks)
+        def dies(client: Any, project: int, tasks: bytes, n: int) -> list[int]:
+            real_import(client, project, tasks, n)
             server.process.kill()
             server.process.wait()
             raise KeyboardInterrupt
@@ -168,11 +172,7 @@ def test_the_whole_round_trip(place: tuple[Workspace, Recipe], monkeypatch: pyte
         # Two people sign up through the invite link; each gets each clip once, and no third opinion is asked for.
         invite = labelstudio.invite_url(admin, server.url)
         people = [
-            open_(
-                labelstudio.connect(
-                    server.url, labelstudio.sign_up(server.url, invite, f"r{n}@example.org", "pw-1234-x")
-                )
-            )
+            open_(labelstudio.connect(server.url, sign_up(server.url, invite, f"r{n}@example.org", "pw-1234-x")))
             for n in range(2)
         ]
         assert [work(person, project, triage(n)) for n, person in enumerate(people)] == [6, 6]
@@ -201,7 +201,7 @@ def test_the_whole_round_trip(place: tuple[Workspace, Recipe], monkeypatch: pyte
         admin = open_(labelstudio.connect())
         (project,) = labelstudio.projects(admin, "contract.text.").values()
         invite = labelstudio.invite_url(admin, server.url)
-        token = labelstudio.sign_up(server.url, invite, "r9@example.org", "pw-12345-x")
+        token = sign_up(server.url, invite, "r9@example.org", "pw-12345-x")
         person = open_(labelstudio.connect(server.url, token))
         assert work(person, project, text) == 6
         report = review.run(ws, recipe, round="text")
@@ -226,6 +226,16 @@ def test_the_whole_round_trip(place: tuple[Workspace, Recipe], monkeypatch: pyte
         revised = [r for r in after if r.verdict != "withdrawn"]
         assert [(r.task, r.value["text"], r.revision) for r in revised] == [("caption", "Nothing touches.", 1)]
         assert len(after) - 1 == sum(r.remote == captions[1].remote for r in texts)
+
+        # One is gone without a word of it on its task: the sums tell.
+        number = int(captions[2].remote.split("/")[2])
+        data = labelstudio.instance_dir(ws.root) / "data" / "label_studio.sqlite3"
+        with closing(sqlite3.connect(data, timeout=60)) as db, db:
+            db.execute("delete from task_completion where id = ?", (number,))
+        review.run(ws, recipe, round="text")
+        last = [r for r in ws.read(Review) if r.round == "text"][len(texts) + len(after) :]
+        assert {(r.remote, r.verdict) for r in last} == {(captions[2].remote, "withdrawn")}
+        assert review.exchange(ws, recipe, "pull").counts["text reviews"] == 0
     assert not list(ws.read(Refusal))
 
 
@@ -269,8 +279,9 @@ def test_two_hundred_drafted_clips_three_raters_all_shares(
         odd = {a.clip_id for a in next(s for s in plan.shares if s.name == "overlap").planned[:3]}
         given = crowd(people, projects, odd, most=40)
         assert given == {"overlap": 3 * sizes["overlap"], "blind": 3 * sizes["blind"], "single": 40}
-        killed(monkeypatch, ws, "export", after=2, run=lambda: review.exchange(ws, recipe, "pull"), server=server)
-    assert not list(ws.read(Review)), "a pull that was cut off leaves nothing half"
+        killed(monkeypatch, ws, "_request", after=2, run=lambda: review.exchange(ws, recipe, "pull"), server=server)
+    taken = list(ws.read(Review))
+    assert taken, "what was read before the server died is kept"
 
     with running(ws, monkeypatch) as server, ExitStack() as stack:
         admin = stack.enter_context(labelstudio.connect())
@@ -278,6 +289,8 @@ def test_two_hundred_drafted_clips_three_raters_all_shares(
         assert (report.counts["text refused"], report.counts["text ratings missing"]) == (0, sizes["single"] - 40)
         assert review.exchange(ws, recipe, "pull").counts["text reviews"] == 0
         reviews = list(ws.read(Review))
+        assert reviews[: len(taken)] == taken
+        assert len({(r.remote, r.task, r.item_id) for r in reviews}) == len(reviews) > len(taken), "nothing twice"
         sheets = Counter(r.round for r in {r.remote: r for r in reviews}.values())
         assert sheets == {"text": given["overlap"] + given["single"], "blind": given["blind"]}
         assert {r.draft_id for r in reviews if r.round == "blind"} == {None}
@@ -445,7 +458,7 @@ def test_other_drafts_and_another_form_ask_nothing_twice(
 
         (project,) = set(labelstudio.projects(admin, "contract.text.").values()) - {project}
         strange = offered(second, project)["data"] | {"assignment": "somebody's"}
-        labelstudio.import_tasks(admin, project, [{"data": strange}])
+        labelstudio.import_tasks(admin, project, json.dumps([{"data": strange}]).encode(), 1)
         recipe = stage(path.read_text().replace("single: 1", "overlap: 1"))
         review.exchange(ws, recipe, "push")
         assert sorted(sizes()) == [1, 2, 4], "the share that is gone holds no open task but the stranger's"
@@ -484,7 +497,5 @@ def test_a_running_instance_is_not_started_twice(tmp_path: Path) -> None:
         pid = server.process.pid
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
-    import sqlite3
-
     with closing(sqlite3.connect(tmp_path / "one" / "data" / "label_studio.sqlite3")) as db:
         assert db.execute("select count(*) from htx_user").fetchone() == (1,)

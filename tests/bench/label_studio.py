@@ -79,9 +79,8 @@ def main(n: int = 10_000, round: str = "text") -> None:
     ):
         http = client._client_wrapper.httpx_client.httpx_client
         http.base_url, http.headers["Authorization"] = server.url, f"Token {server.token}"
-        invite = labelstudio.invite_url(client, server.url)
         for name in "ab":
-            labelstudio.sign_up(server.url, invite, f"{name}@example.org", "pw-1234-x")
+            client.users.create(email=f"{name}@example.org", username=name)
         people = [u.id for u in client.users.list()]
         plan = review.prepare(ws, recipe, round)
         (share,) = plan.shares
