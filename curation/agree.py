@@ -7,13 +7,16 @@ and edits how far its words were changed. What a draft does to judgements is tol
 
 from __future__ import annotations
 
+import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import combinations
 from typing import Any
 
+import numpy as np
+
 from curation.agreement import Rating, field_report, gate
-from curation.agreement_sums import contrast
+from curation.agreement_sums import Floats, bootstrap, wilson
 from curation.annotators import counted, share_of
 from curation.recipe import Recipe
 from curation.resolve import GRAVITY
@@ -22,6 +25,7 @@ from curation.tasks import TaskPack, at_pointer, items, load_packs
 from curation.types import Draft, Json, Progress, Report, Review
 
 BLIND = ("triage", "blind")
+Trial = tuple[str, float, float]  # group, successes, of how many
 
 
 def ratings(reviews: Iterable[Review], packs: dict[str, TaskPack], groups: dict[str, str]) -> list[tuple[Rating, str]]:
@@ -78,9 +82,12 @@ def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Pr
         rows[-1] |= edits.get(name, {})
         notes.append(_sentence(rows[-1]))
     ws.write_view("agreement", rows)
-    gates = _gates(fields, recipe) if recipe["event"]["basis"] == "review" else []
+    gates = []
+    if recipe["event"]["basis"] == "review":
+        bounds = [recipe["gate"][name] for name in ("min_alpha", "min_specific", "min_units")]
+        gates = [gate(fields["event.class"], "event.class", *bounds, classes=GRAVITY, seed=recipe.seed)]
     ws.write_view("gate", gates)
-    effects = anchoring(reviews, share_of(ws), packs, groups, drafts, recipe.seed)
+    effects = anchoring(reviews, share_of(ws), groups, recipe.seed)
     ws.write_view("anchoring", effects)
     notes += [f"gate on {g['message']}" for g in gates]
     if any(e["value"] is not None for e in effects):
@@ -108,12 +115,6 @@ def _sentence(row: Json) -> str:
     )
     worst = f"; most apart on {', '.join(w['item'] for w in row['worst'][:3])}" if row["worst"] else ""
     return f"{row['field']}: {raw}; {units}{share}{words}{worst}"
-
-
-def _gates(fields: dict[str, list[Rating]], recipe: Recipe) -> list[Json]:
-    limits = recipe["gate"]
-    bounds = limits["min_alpha"], limits["min_specific"], limits["min_units"]
-    return [gate(fields.get("event.class", []), "event.class", *bounds, classes=GRAVITY, seed=recipe.seed)]
 
 
 # -- edits -----------------------------------------------------------------------------------------------------------
@@ -149,59 +150,69 @@ def distance(a: str, b: str) -> float:
 
 
 def _median(x: list[float]) -> Json | None:
-    import statistics
-
     return {"median": round(statistics.median(x), 4), "n": len(x)} if x else None
 
 
 # -- anchoring -------------------------------------------------------------------------------------------------------
 def anchoring(
-    reviews: Iterable[Review], shares: dict[tuple[str, str], str], packs: dict[str, TaskPack], groups: dict[str, str],
-    drafts: dict[str, Draft], seed: int,
-) -> list[Json]:  # fmt: skip
+    reviews: Iterable[Review], shares: dict[tuple[str, str], str], groups: dict[str, str], seed: int
+) -> list[Json]:
     """What drafts do to judgements: the drafted overlap minus the blind share, each row with a clustered interval.
 
-    Rows: agreement of raters on the class; the share of each class; answers that are the draft's own. `shares`: the
-    share of a clip in a round. Both shares are dealt by chance, so what differs is what the raters were shown.
+    Rows: agreement of raters on the class; the share of each class. `shares`: the share of a clip in a round. Both
+    shares are dealt by chance, so what differs is what the raters were shown.
     """
-    classes: dict[str, dict[str, list[str]]] = {"text": defaultdict(list), "blind": defaultdict(list)}
-    own: dict[str, list[tuple[str, bool]]] = {"text": [], "blind": []}
-    shown = {
-        (d.clip_id, d.task, i): v
-        for d in drafts.values()
-        if d.clip_id and d.task in packs
-        for i, v in items(packs[d.task], d.value)
-    }
+    said: dict[str, dict[str, list[str]]] = {"text": defaultdict(list), "blind": defaultdict(list)}
     for r in reviews:
-        if shares.get((r.clip_id, r.round)) != {"text": "overlap", "blind": "blind"}.get(r.round, "-"):
-            continue
-        if r.task == "event" and r.value:
-            classes[r.round][r.clip_id].append(r.value["class"])
-        elif (
-            r.round == "text" and r.item_id and "options" in (r.value or shown.get((r.clip_id, r.task, r.item_id), {}))
-        ):
-            own["text"].append((r.clip_id, r.verdict == "accept"))
-        elif r.draft_id is None and r.item_id and r.value and (r.clip_id, r.task, r.item_id) in shown:
-            own["blind"].append((r.clip_id, r.value["answer"] == shown[r.clip_id, r.task, r.item_id]["answer"]))
+        dealt = shares.get((r.clip_id, r.round)) == {"text": "overlap", "blind": "blind"}.get(r.round, "-")
+        if dealt and r.task == "event" and r.value:
+            said[r.round][r.clip_id].append(r.value["class"])
 
-    def row(what: str, part: dict[str, list[tuple[str, float, float]]]) -> Json:
-        drafted, blind = ([(groups.get(c, c), k, n) for c, k, n in part[name]] for name in ("text", "blind"))
+    def row(what: str, count: Callable[[list[str]], tuple[int, int]]) -> Json:
+        drafted, blind = ([(groups.get(c, c), *count(names)) for c, names in said[n].items()] for n in said)
         return {"what": what, **contrast(drafted, blind, seed)}
 
-    def pairs(said: list[str]) -> tuple[float, float]:
-        same = [a == b for a, b in combinations(said, 2)]
+    def pairs(names: list[str]) -> tuple[int, int]:
+        same = [a == b for a, b in combinations(names, 2)]
         return sum(same), len(same)
 
-    named = {n: [(c, *pairs(said)) for c, said in clips.items() if len(said) > 1] for n, clips in classes.items()}
-    rows = [row("agreement on the class", named)]
-    for name in GRAVITY:
-        part = {
-            n: [(c, float(said.count(name)), float(len(said))) for c, said in clips.items()]
-            for n, clips in classes.items()
-        }
-        rows.append(row(f"share of {name}", part))
-    rows.append(row("answers like the draft's", {n: [(c, float(k), 1.0) for c, k in said] for n, said in own.items()}))
-    return rows
+    def share(name: str) -> Callable[[list[str]], tuple[int, int]]:
+        return lambda names: (names.count(name), len(names))
+
+    return [row("agreement on the class", pairs), *(row(f"share of {name}", share(name)) for name in GRAVITY)]
+
+
+def contrast(first: Sequence[Trial], second: Sequence[Trial], seed: int) -> Json:
+    """Share in `first` (drafted) minus share in `second` (blind), with a 95 % interval.
+
+    The bootstrap resamples whole groups, those in both with both their rows. Where a share is 0 or 1 it sees no
+    variation, so Newcombe's interval from Wilson's (1998, Stat. Med. 17:873, method 10), on as many trials as there are
+    groups, is taken in.
+    """
+    shares = {"drafted": first, "blind": second}
+    if empty := [name for name, rows in shares.items() if not sum(of for *_, of in rows)]:
+        return {"value": None, "reason": f"nothing to compare in the {' and the '.join(empty)} share", "n": [0, 0]}
+    names = {group: i for i, group in enumerate(sorted({group for group, *_ in (*first, *second)}))}
+    sums = np.zeros((len(names), 4))
+    for column, rows in ((0, first), (2, second)):
+        for group, k, of in rows:
+            sums[names[group], column : column + 2] += k, of
+
+    def stat(s: Floats) -> Floats:
+        return (s[:, 0] / s[:, 1] - s[:, 2] / s[:, 3])[:, None]
+
+    draws = bootstrap(stat, sums, np.ones(len(names), dtype=np.int64), seed, 1000)
+    low, high = np.nanpercentile(draws, [2.5, 97.5])
+    p, q = sums[:, 0].sum() / sums[:, 1].sum(), sums[:, 2].sum() / sums[:, 3].sum()
+    if {p, q} & {0.0, 1.0}:
+        g, h = (len({group for group, *_ in rows}) for rows in shares.values())
+        (a, b), (c, d) = wilson(p * g, g), wilson(q * h, h)
+        low, high = min(low, p - q - np.hypot(p - a, d - q)), max(high, p - q + np.hypot(b - p, q - c))
+    told = {"drafted": p, "blind": q, "value": p - q, "low": low, "high": high}
+    return {k: round(float(v), 6) for k, v in told.items()} | {
+        "n": sums[:, 1::2].sum(axis=0).astype(int).tolist(),
+        "groups": len(names),
+    }
 
 
 def _effect(e: Json) -> str:

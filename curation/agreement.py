@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from curation.agreement_read import read_table
-from curation.agreement_scores import Score, cohen, gate, scores
-from curation.agreement_sums import LEVELS, MANY_PAIRS, Floats, Rating, Ratings, alike, encode, iou, item_pairs, per
+from curation.agreement_scores import Score, cohen, gate, rated_by_both, scores
+from curation.agreement_sums import LEVELS, Floats, Rating, Ratings, encode, iou, item_sums
 from curation.rows import shown
 from curation.types import Json
 
@@ -24,12 +24,10 @@ PAIRED_RATERS = 30  # above, pairs are not listed
 WORST = 10
 
 
-def agree_table(
-    path: Path, level: str | Mapping[str, str] | None = None, seed: int = 0, replicates: int = 1000
-) -> Json:
+def agree_table(path: Path, level: Mapping[str, str] | None = None, seed: int = 0, replicates: int = 1000) -> Json:
     """Agreement per field of a CSV, TSV, JSONL or Parquet file: `{field: field_report(…)}`; see `read_table`."""
     result = {}
-    for name, column in read_table(path, level).items():
+    for name, column in read_table(path, level or {}).items():
         result[name] = field_report(column.rows, column.level, seed, replicates, column.order)
         result[name]["notes"] = column.notes + result[name]["notes"]
     return result
@@ -41,13 +39,13 @@ def field_report(
     """One field as JSON data: counts, coefficients with intervals, classes, pairs of raters, worst items, notes."""
     r = encode(rows, level, classes)
     s = scores(r, seed, replicates)
-    n, pairs = r.per_item(), _pairs(r, seed, replicates)
+    pairs = _pairs(r, seed, replicates)
     both = len(r.raters) == 2 and pairs and "kappa" in pairs[0]
     here = f"here {len(r.raters)} raters, level {level}: see pairs"
     out: Json = {
         "level": level,
         "n_items": len(r.items),
-        "n_units": int((n > 1).sum()),
+        "n_units": int((r.per_item() > 1).sum()),
         "n_raters": len(r.raters),
         "n_ratings": len(r.item),
         "n_groups": len(set(r.group.tolist())),
@@ -60,27 +58,20 @@ def field_report(
         "prevalence": {name: round(share, 6) for name, share in s.prevalence.items()},
     }
     if level == "segment":
-        i, j = item_pairs(r.item)
-        values = np.asarray(r.domain, dtype=np.float64).reshape(-1, 2)
         out["iou"], out["raw"] = out["raw"], _json(Score(None, reason="segments are compared by iou"))
-        half = iou(values[r.code[i]], values[r.code[j]]) >= 0.5
-        out["iou_at_least_half"] = round(float(half.mean()), 6) if len(i) else None
         for end, name in enumerate(("start", "end")):
             part = encode([replace(row, value=row.value[end]) for row in rows], "interval")
-            out[name] = {"alpha": _json(scores(part, seed, replicates).alpha), **_times(part)}
-    elif level in ("interval", "ratio"):
-        out.update(_times(r))
-    return out | {"pairs": pairs, "worst": _worst(r), "notes": _notes(r, s.lost, out)}
+            out[name] = {"alpha": _json(scores(part, seed, replicates).alpha), "spread": _quantiles(_spread(part))}
+    elif level == "interval":
+        out["spread"] = _quantiles(_spread(r))
+    return out | {"pairs": pairs, "worst": _worst(r), "notes": _notes(r, out)}
 
 
-def _times(r: Ratings) -> Json:
-    """How far raters' numbers are apart, in their own unit: of pairs, and greatest minus least by item."""
-    values, n = np.asarray(r.domain, dtype=np.float64)[r.code], r.per_item()
+def _spread(r: Ratings) -> Floats:
+    """The greatest rating less the least, by unit, in the unit of the numbers; of ordinal classes in ranks."""
+    n, values = r.per_item(), r.numbers()[r.code]
     last = np.cumsum(n) - 1  # an item's ratings are ascending
-    units = n > 1
-    spread = values[last[units]] - values[(last - n + 1)[units]]
-    i, j = item_pairs(r.item) if (n * (n - 1) // 2).sum() <= MANY_PAIRS else (last[:0], last[:0])
-    return {"difference": _quantiles(np.abs(values[i] - values[j])), "spread": _quantiles(spread)}
+    return np.asarray((values[last] - values[last - n + 1])[n > 1])
 
 
 def _quantiles(x: Floats) -> Json | None:
@@ -98,53 +89,41 @@ def _pairs(r: Ratings, seed: int, replicates: int) -> list[Json]:
     """Each pair of raters with items in common: raw agreement and kappa, or the median difference, or the mean IoU."""
     out: list[Json] = []
     for a, b in combinations(range(len(r.raters)), 2) if len(r.raters) <= PAIRED_RATERS else ():
-        both, left, right = r.both(a, b)
-        if not len(both):
+        items, left, right = rated_by_both(r, a, b)
+        if not len(items):
             continue
-        one: Json = {"raters": [r.raters[a], r.raters[b]], "n": len(both)}
+        one: Json = {"raters": [r.raters[a], r.raters[b]], "n": len(items)}
         if r.level in ("nominal", "ordinal"):
             raw, kappa = cohen(r, a, b, seed, replicates)
             one |= {"raw": _json(raw), "kappa": _json(kappa)}
+        elif r.level == "segment":
+            one["iou"] = round(float(iou(r.numbers()[left], r.numbers()[right]).mean()), 6)
         else:
-            x, y = (np.asarray(r.domain, dtype=np.float64)[code] for code in (left, right))
-            name, away = ("iou", iou(x, y).mean()) if r.level == "segment" else ("difference", np.median(np.abs(x - y)))
-            one[name] = round(float(away), 6)
+            one["difference"] = round(float(np.median(np.abs(r.numbers()[left] - r.numbers()[right]))), 6)
         out.append(one)
     return out
 
 
-def _apart(r: Ratings) -> Floats:
-    """How far apart two ratings of an item are in the mean, by item: 0 or 1, ranks, the number's unit, or 1 - IoU."""
-    n = r.per_item()
-    if r.level == "segment":
-        i, j = item_pairs(r.item)
-        values = np.asarray(r.domain, dtype=np.float64).reshape(-1, 2)
-        total = per(r.item[i], 1 - iou(values[r.code[i]], values[r.code[j]]), len(n))
-    elif r.level == "nominal":
-        item, _, times = alike(r)
-        total = (n * (n - 1) - per(item, times * (times - 1), len(n))) / 2
-    else:  # the k-th of n ascending numbers is added k times and taken away n - 1 - k times
-        x = (np.arange(len(r.domain)) if r.level == "ordinal" else np.asarray(r.domain, dtype=np.float64))[r.code]
-        place = np.arange(len(r.item)) - (np.cumsum(n) - n)[r.item]
-        total = per(r.item, x * (2.0 * place - n[r.item] + 1), len(n))
-    return np.asarray(total / np.maximum(1, n * (n - 1) / 2), dtype=np.float64)
-
-
 def _worst(r: Ratings) -> list[Json]:
-    """The items whose raters disagree most, the worst first."""
-    n, mean = r.per_item(), _apart(r)
+    """The items whose raters disagree most: by their spread, or by the share of pairs that disagree (1 - mean IoU)."""
+    units = np.flatnonzero(r.per_item() > 1)
+    if r.level in ("nominal", "segment") and len(units):
+        sums, width, _ = item_sums(r, units[:0])
+        agree, pairs = (sums[units][:, k * width : (k + 1) * width].sum(axis=1) for k in range(2))
+        apart = 1 - agree / pairs
+    else:
+        apart = _spread(r)
     found = []
-    for k in np.lexsort((-n, -mean))[:WORST]:
-        if mean[k] <= 1e-9:
+    for k in np.argsort(-apart, kind="stable")[:WORST]:
+        if apart[k] <= 1e-9:
             break
-        own = np.flatnonzero(r.item == k)
-        own = own[np.argsort(r.rater[own])][:PAIRED_RATERS]
-        ratings = {r.raters[r.rater[p]]: r.domain[r.code[p]] for p in own}
-        found.append({"item": r.items[k], "disagreement": round(float(mean[k]), 6), "ratings": ratings})
+        own = np.flatnonzero(r.item == units[k])
+        ratings = {r.raters[r.rater[p]]: r.domain[r.code[p]] for p in own[np.argsort(r.rater[own])][:PAIRED_RATERS]}
+        found.append({"item": r.items[units[k]], "disagreement": round(float(apart[k]), 6), "ratings": ratings})
     return found
 
 
-def _notes(r: Ratings, lost: float, out: Json) -> list[str]:
+def _notes(r: Ratings, out: Json) -> list[str]:
     notes = []
     n = r.per_item()
     groups = len(set(r.group[n > 1].tolist()))
@@ -152,8 +131,6 @@ def _notes(r: Ratings, lost: float, out: Json) -> list[str]:
         notes.append(f"{single} of {len(n)} items have one rating: they count in prevalence only")
     if 0 < groups < 10:
         notes.append(f"intervals rest on {groups} groups: rough")
-    if lost > 0.05:
-        notes.append(f"alpha is undefined in {lost:.0%} of the replicates (one value): its interval is of the others")
     share, most = max(((share, name) for name, share in out["prevalence"].items()), default=(0.0, ""))
     raw, alpha = out["raw"]["value"], out["alpha"]["value"]
     if raw is not None and alpha is not None and share > 0.8 and alpha < 0.667 < raw:
@@ -179,20 +156,20 @@ def _render(name: str, one: Json) -> str:
     for prefix, owner in (("", one), ("start ", one.get("start", {})), ("end ", one.get("end", {}))):
         if prefix and owner:
             lines.append(f"  {prefix + 'alpha':<22}{_figure(owner['alpha'])}")
-        for key, text in (("difference", "pair difference"), ("spread", "spread by item")):
-            if q := owner.get(key):
-                lines.append(f"  {prefix + text:<22}median {q['median']:g}, 90th percentile {q['p90']:g} (n {q['n']})")
+        if q := owner.get("spread"):
+            said = f"median {q['median']:g}, 90th percentile {q['p90']:g} (n {q['n']})"
+            lines.append(f"  {prefix + 'spread by item':<22}{said}")
     width = min(40, max(map(len, one["specific"]), default=0))
     if one["specific"]:
         lines.append(f"  {'class':<{width}} {'share':>6}  specific agreement (n: items it was given to)")
     for cls, score in one["specific"].items():
         lines.append(f"  {shown(cls):<{width}} {one['prevalence'][cls]:>6.1%}  {_figure(score)}")
     for pair in one["pairs"] if one["n_raters"] > 2 else ():  # two raters: all said above
-        said = [f"{k} {_figure(v) if isinstance(v, dict) else v}" for k, v in pair.items() if k != "raters"]
-        lines.append(f"  {shown(' / '.join(pair['raters']))}: {', '.join(said)}")
+        said = ", ".join(f"{k} {_figure(v) if isinstance(v, dict) else v}" for k, v in pair.items() if k != "raters")
+        lines.append(f"  {shown(' / '.join(pair['raters']))}: {said}")
     for item in one["worst"]:
-        said = [f"{rater}: {value}" for rater, value in item["ratings"].items()]
-        lines.append(f"  disagree on {shown(item['item'])}: {shown(', '.join(said))}")
+        said = ", ".join(f"{rater}: {value}" for rater, value in item["ratings"].items())
+        lines.append(f"  disagree on {shown(item['item'])}: {shown(said)}")
     return "\n".join(lines + [f"  note: {shown(note)}" for note in one["notes"]])
 
 

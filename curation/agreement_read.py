@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,15 @@ from typing import Any
 from curation.agreement_sums import LEVELS, Rating
 from curation.errors import DataError, UsageError
 from curation.rows import read_file
+from curation.types import Json
 
 NEEDED = ("item", "rater", "field", "value")
 NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 SEGMENT = re.compile(rf"[\[(]\s*({NUMBER.pattern})\s*[,;]\s*({NUMBER.pattern})\s*[\])]")
+RANGE = re.compile(r"(\d+\.?\d*)\s*[-–]\s*(\d+\.?\d*)")  # 1.2-3.4
 LARGEST = 1e100  # the square of a number has to be a number
-NO_NUMBER = frozenset({"nan", "na", "n/a", "null", "none", "-"})  # missing where the other values are numbers
+MISSING = frozenset({"nan", "na", "n/a", "<na>", "null"})
+NO_NUMBER = MISSING | {"none", "-"}  # missing where the other values are numbers
 MELT = "if each rater has a column, make it long: df.melt(id_vars='item', var_name='rater').assign(field='class')"
 
 
@@ -36,30 +39,35 @@ class Column:
     notes: list[str] = field(default_factory=list)
 
 
-def read_table(path: Path, level: str | Mapping[str, str] | None = None) -> dict[str, Column]:
-    """The table by field. `level` is one for all fields, or by field ("": all others); else it is guessed.
+def read_table(path: Path, levels: Mapping[str, str]) -> dict[str, Column]:
+    """The table by field. `levels` are by field ("": all that are not named); what has none is guessed.
 
     Ordinal text needs its order: `ordinal:low<mid<high`. Raises DataError for what is wrong in the file, UsageError
     for a level or field that does not exist.
     """
-    fields: dict[str, list[tuple[int, Rating]]] = defaultdict(list)
+    fields: dict[str, dict[Rating, int]] = defaultdict(dict)
+    rated: dict[str, int] = defaultdict(int)
     for number, rating in _ratings(path):
         if rating.value:
-            fields[rating.field].append((number, rating))
+            fields[rating.field].setdefault(rating, number)
+            rated[rating.field] += 1
     if not fields:
         raise DataError(f"{path}: no ratings; rows need item, rater, field, and a value that is not blank")
-    wanted = level if isinstance(level, Mapping) else {"": level or ""}
-    if unknown := sorted(set(wanted) - set(fields) - {""}):
+    if unknown := sorted(set(levels) - set(fields) - {""}):
         raise UsageError(f"level given for field '{unknown[0]}', which {path.name} lacks; it has: {', '.join(fields)}")
-    return {name: _column(path, name, rows, wanted.get(name) or wanted.get("", "")) for name, rows in fields.items()}
+    columns = {name: _column(path, name, rows, levels.get(name, levels.get("", ""))) for name, rows in fields.items()}
+    for name, column in columns.items():
+        if again := rated[name] - len(fields[name]):
+            column.notes.append(f"{again} rows repeat others word for word: each is counted once")
+    return columns
 
 
 def _ratings(path: Path) -> Iterator[tuple[int, Rating]]:
     """Row number and rating; `value` is text, '' where blank."""
-    rows, suffix = read_file(path), path.suffix.lower()
-    columns = _columns(path, sorted({name for row in rows for name in row}))
-    for number, row in enumerate(rows, start=1 if "json" in suffix else 2):
-        if suffix in (".csv", ".tsv") and None in row.values():
+    rows = read_file(path)
+    columns = _columns(path, rows)
+    for number, row in enumerate(rows, start=1 if "json" in path.suffix.lower() else 2):
+        if path.suffix.lower() in (".csv", ".tsv") and any(row.get(columns[name]) is None for name in NEEDED):
             raise DataError(f"{path}: row {number} has fewer cells than the header; leave missing ones blank")
         cell = {name: _text(row.get(column)) for name, column in columns.items()}
         if not any(cell.values()):
@@ -69,9 +77,10 @@ def _ratings(path: Path) -> Iterator[tuple[int, Rating]]:
         yield number, Rating(**cell)
 
 
-def _columns(path: Path, names: Sequence[str]) -> dict[str, str]:
+def _columns(path: Path, rows: list[Json]) -> dict[str, str]:
     """What the columns we need (and `group`) are called in this file: case and blanks around do not matter."""
     called: dict[str, str] = {}
+    names = list(dict.fromkeys(str(name) for row in rows for name in row))
     for name in names:
         plain = name.strip().lower()
         if plain in (*NEEDED, "group") and plain in called:
@@ -94,31 +103,35 @@ def _text(value: Any) -> str:
     return unicodedata.normalize("NFC", str(value)).strip()
 
 
-def _column(path: Path, name: str, rows: list[tuple[int, Rating]], level: str) -> Column:
-    level, _, order = level.partition(":")
+def _column(path: Path, name: str, rows: Mapping[Rating, int], wanted: str) -> Column:
+    level, _, order = wanted.partition(":")
     out = Column([], level, [part.strip() for part in order.split("<")] if order else None)
     if not level:
-        out.level, out.notes = guess_level(Counter(rating.value for _, rating in rows))
+        out.level, out.notes = guess_level({row.value for row in rows})
     if out.level not in LEVELS:
         raise UsageError(f"field '{name}': unknown level '{out.level}'; use one of {', '.join(LEVELS)}")
     if out.order and (level != "ordinal" or len(set(out.order)) < len(out.order)):
         raise UsageError(f"field '{name}': '{level}:{order}' is no order; write ordinal:low<mid<high, each value once")
-    for number, row in rows:
-        where = f"{path}: row {number}, field '{name}'"
-        if out.order and row.value not in out.order:
-            raise DataError(f"{where}: '{row.value}' is not among {' < '.join(out.order)}; add it to the order")
-        if out.level == "nominal" or out.order:
-            out.rows.append(row)
-        elif row.value.lower() not in NO_NUMBER:
-            out.rows.append(replace(row, value=_number(where, row.value, out.level)))
-    if len(out.rows) < len(rows):
-        out.notes.append(f"{len(rows) - len(out.rows)} values like 'nan' count as missing")
+    missing = NO_NUMBER if out.level != "nominal" and not out.order else MISSING
+    kept = {row: number for row, number in rows.items() if row.value.lower() not in missing}
+    if len(kept) < len(rows):
+        out.notes.append(f"{len(rows) - len(kept)} values like 'nan' count as missing")
+    codes = out.level == "nominal" and _numeric({row.value for row in kept})
+    for row, number in kept.items():
+        where, value = f"{path}: row {number}, field '{name}'", row.value
+        if out.order and value not in out.order:
+            raise DataError(f"{where}: '{value}' is not among {' < '.join(out.order)}; add it to the order")
+        if codes:
+            value = f"{float(value):.15g}"  # 1 and 1.0 are one class
+        elif out.level != "nominal" and not out.order:
+            value = _number(where, value, out.level)
+        out.rows.append(replace(row, value=value))
     return out
 
 
 def _number(where: str, text: str, level: str) -> float | tuple[float, float]:
     """A number, or a segment as (start, end)."""
-    found = (SEGMENT if level == "segment" else NUMBER).fullmatch(text)
+    found = (SEGMENT.fullmatch(text) or RANGE.fullmatch(text)) if level == "segment" else NUMBER.fullmatch(text)
     if not found:
         fix = "give the order, e.g. ordinal:low<mid<high" if level == "ordinal" else "or give level nominal"
         raise DataError(f"{where}: '{text}' is not a {'segment [a, b]' if level == 'segment' else 'number'}; {fix}")
@@ -132,22 +145,34 @@ def _number(where: str, text: str, level: str) -> float | tuple[float, float]:
     return values[0], values[1]
 
 
-def guess_level(values: Mapping[str, int]) -> tuple[str, list[str]]:
-    """The level of a field from its texts (with counts): all numbers → interval, all [a, b] → segment, else nominal."""
-    texts = [v for v in values if v.lower() not in NO_NUMBER]
+def _numeric(texts: Collection[str]) -> bool:
+    """Are these all numbers, and none a name such as 007?"""
+    return all(NUMBER.fullmatch(v) and not re.match(r"[+-]?0\d", v) for v in texts)
+
+
+def guess_level(values: Collection[str]) -> tuple[str, list[str]]:
+    """The level of a field from its texts: all numbers → interval, all [a, b] or 1.2-3.4 → segment, else nominal."""
+    texts = sorted(v for v in values if v.lower() not in NO_NUMBER)
     numbers = [v for v in texts if NUMBER.fullmatch(v)]
-    if texts and all(SEGMENT.fullmatch(v) for v in texts):
+    ranges = all(RANGE.fullmatch(v) for v in texts)
+    if not texts:
+        return "nominal", []
+    if all(SEGMENT.fullmatch(v) for v in texts) or (ranges and any("." in v for v in texts)):
         return "segment", []
-    if any(re.match(r"[+-]?0\d", v) for v in numbers):
-        return "nominal", ["numbers with leading zeros are read as names"] if len(numbers) == len(texts) else []
-    if texts and len(numbers) == len(texts):
+    if _numeric(texts):
         if len({float(v) for v in texts}) <= 2:
             return "nominal", ["numbers, but at most two of them: read as two categories"]
         codes = "whole numbers, read as a scale; if they are codes of categories, give level nominal"
         return "interval", [codes] if all(float(v).is_integer() for v in texts) else []
-    if len(numbers) > 0.9 * len(values):
-        odd = sorted(set(values) - set(numbers))[:3]
+    if len(numbers) == len(texts):
+        return "nominal", ["numbers with leading zeros are read as names"]
+    if len(numbers) > 0.9 * len(texts):
+        odd = [v for v in texts if v not in numbers][:3]
         return "nominal", [f"read as categories, because these are not numbers: {', '.join(odd)}"]
-    if lost := sorted(v for v in values if v.lower() in NO_NUMBER - {"none"}):
-        return "nominal", [f"'{lost[0]}' is counted as a category; leave the value blank if it means missing"]
+    if ranges:
+        return "nominal", ["ranges of whole numbers, read as categories; if they are times, give level segment"]
+    if all(re.fullmatch(r"[+-]?\d+(,\d+)?", v) for v in texts):
+        return "nominal", ["numbers with commas are read as categories; write 1.5 for one and a half"]
+    if len({v.casefold() for v in texts}) < len(texts):
+        return "nominal", ["some values differ in upper and lower case alone: they are counted as different"]
     return "nominal", []

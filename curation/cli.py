@@ -343,7 +343,7 @@ _decide("yank", "Take a source or clip out of all later releases, with a reason.
     "levels",
     multiple=True,
     metavar="[FIELD=]LEVEL",
-    help="nominal, ordinal (ordinal:low<mid<high), interval, ratio or segment; without FIELD of all others.",
+    help="nominal, ordinal (ordinal:low<mid<high), interval or segment; without FIELD of all others.",
 )
 @JSON
 def agree(recipe: Path | None, table: Path | None, levels: tuple[str, ...], as_json: bool) -> None:  # fmt: skip

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from curation import agree, resolve, review
-from curation.agreement_sums import contrast
+from curation.agree import contrast
 from curation.annotators import annotators, counted, gold_key, page, recalibrate, render, standing
 from curation.errors import UsageError
 from curation.ids import fraction
@@ -274,9 +274,8 @@ def test_anchoring_by_hand() -> None:
             saw(f"b{i}", "a", "blind", "collision"),
             saw(f"b{i}", "b", "blind", "normal" if i % 2 else "collision"),
         ]
-    rows = {r["what"]: r for r in agree.anchoring(said, shares, {}, {}, {}, 0)}
+    rows = {r["what"]: r for r in agree.anchoring(said, shares, {}, 0)}
     alike = rows["agreement on the class"]
     assert (alike["drafted"], alike["blind"], alike["n"]) == (1.0, 0.5, [4, 4])
     assert alike["low"] < 0.5 < alike["high"]
     assert rows["share of normal"]["value"] == -0.25, "the single share is no random one and is left out"
-    assert rows["answers like the draft's"]["value"] is None
