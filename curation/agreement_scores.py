@@ -220,6 +220,5 @@ def gate(
         return told("passed", ", ".join(passing))
     more = "more ratings would not help, the value itself is too low: settle the guideline first"
     if max(needed) < 1e8:
-        lack = math.ceil(max(needed))
-        more = f"about {lack} more items rated twice, blind and at random, would be needed to know"
+        more = f"about {math.ceil(max(needed))} more items rated twice, blind and at random, would be needed to know"
     return told("failed", "; ".join([*failing, more]))

@@ -7,19 +7,18 @@ Reads any table (`rows`), any way of writing options and answers (`questions`), 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
 from typing import Any
 
 from curation.check_set import biases
 from curation.errors import DataError
 from curation.neardup import THRESHOLD, near_duplicates
 from curation.probe import probe_closed
-from curation.questions import Option, UnreadableError, answer_style, parse_answer, parse_options
-from curation.rows import cell, match_column, match_columns, read_rows
+from curation.questions import UnreadableError, answer_style, parse_answer, parse_options
+from curation.rows import cell, match_column, match_columns, read_rows, unfold
 from curation.types import Json
 
-MAX_SKIPPED = 0.2  # share of rows that may be unreadable; above it the columns were probably misunderstood
 REWORDED = 0.3  # Jaccard similarity of captions: unrelated ones on the same subject stay below 0.15
+MANY_SKIPPED = 0.2  # of the rows; above, the columns were probably misunderstood
 
 
 def audit(
@@ -29,19 +28,22 @@ def audit(
     """The probe's result over a table of closed questions, with what was read, what was not, biases and copies.
 
     `options` names one column, or several as a comma list or a pattern; `group` is what must not straddle folds (the
-    video, better the drive). All columns may be dotted paths. See `rows`, `questions` and `probe.probe_closed`.
+    video, better the drive). All columns may be dotted paths, through lists of questions, too. See `rows`, `questions`
+    and `probe.probe_closed`.
 
-    Raises UsageError for an unknown column or path, DataError when too much is unreadable.
+    Raises UsageError for an unknown column or path, DataError when no question can be read.
     """
-    single = [question, answer, group, *([family] if family else [])]
-    rows = read_rows(origin, [*single, options])[:limit]
-    items, skipped, notes = _items(rows, [match_column(rows, c) for c in single], match_columns(rows, options))
-    if sum(s["n"] for s in skipped.values()) > MAX_SKIPPED * len(rows):
+    rows = read_rows(origin)
+    asked = match_column(rows, question)
+    rows = [one for row in rows for one in unfold(row, asked)][:limit]
+    columns = {"question": asked, "answer": match_column(rows, answer), "group": match_column(rows, group)}
+    columns |= {"family": match_column(rows, family)} if family else {}
+    items, skipped, notes = _items(rows, columns, match_columns(rows, options))
+    if not items:
         reason, worst = max(skipped.items(), key=lambda s: s[1]["n"])
-        first = worst["examples"][0]
         raise DataError(
-            f"{origin}: {worst['n']} of {len(rows)} questions cannot be read: {reason} (row {first['row']}: options "
-            f"{first['options']}, answer {first['answer']!r}); check that --options and --answer name the right columns"
+            f"{origin}: {worst['n']} of {len(rows)} questions cannot be read: {reason} ({_where(worst)}); check that "
+            "--options and --answer name the right columns"
         )
     result = probe_closed(items)
     whole: defaultdict[tuple[str, ...], list[Json]] = defaultdict(list)
@@ -51,55 +53,55 @@ def audit(
     notes += [message for _, message in biases([{**i, "answer": i["options"][i["answer"]]} for i in items])]
     if repeated:
         notes.append(f"{len(repeated)} questions occur alike in several groups, such as {', '.join(repeated[:3])}")
-    notes += [f"skipped {s['n']}: {reason}, as {s['examples'][0]}" for reason, s in skipped.items()]
-    columns = {"question": question, "options": options, "answer": answer, "group": group, "family": family}
-    told = {"data": origin, "columns": columns, "rows": len(rows)}
+    notes += [f"skipped {s['n']}: {reason} ({_where(s)})" for reason, s in skipped.items()]
+    if len(rows) - len(items) > MANY_SKIPPED * len(rows):
+        notes.insert(0, f"only {len(items)} of {len(rows)} questions could be read: do the columns mean what they say?")
+    told = {"data": origin, "columns": {**columns, "options": options}, "rows": len(rows)}
     return {**told, **result, "notes": [*notes, *result["notes"]], "repeated": repeated, "skipped": skipped}
 
 
-def _items(
-    rows: Sequence[Json], columns: Sequence[str], option_columns: list[str]
-) -> tuple[list[Json], Json, list[str]]:
+def _items(rows: list[Json], columns: dict[str, str], option_columns: list[str]) -> tuple[list[Json], Json, list[str]]:
     """(items for the probe, skipped by reason, notes on how they were read)."""
-    question, answer, group, *family = columns
-    parsed: list[tuple[int, Json, list[Option]]] = []
     skipped: Json = {}
-
-    def skip(reason: UnreadableError, number: int, options: Any) -> None:
-        entry = skipped.setdefault(str(reason), {"n": 0, "examples": []})
-        entry["n"] += 1
-        if len(entry["examples"]) < 3:
-            said = str(cell(rows[number - 1], answer))
-            entry["examples"].append({"row": number, "options": str(options)[:200], "answer": said[:80]})
-
+    parsed = []
     for number, row in enumerate(rows, 1):
         raw = [cell(row, c) for c in option_columns]
         try:
             parsed.append((number, row, parse_options(raw[0] if len(raw) == 1 else raw)))
         except UnreadableError as e:
-            skip(e, number, raw)
-    style, doubt = answer_style([(options, cell(row, answer)) for _, row, options in parsed])
+            _skip(skipped, e, number, raw[0] if len(raw) == 1 else raw, cell(row, columns["answer"]))
+    style, doubt = answer_style([(options, cell(row, columns["answer"])) for _, row, options in parsed])
     items: list[Json] = []
+    alone = 0
     for number, row, options in parsed:
-        texts = [o.text for o in options]
+        said, texts = {name: cell(row, column) for name, column in columns.items()}, [o.text for o in options]
         try:
-            place = parse_answer(options, cell(row, answer), style)
+            place = parse_answer(options, said["answer"], style)
         except UnreadableError as e:
-            skip(e, number, texts)
+            _skip(skipped, e, number, texts, said["answer"])
             continue
-        item = {"id": f"row {number}", "question": str(cell(row, question) or ""), "options": texts, "answer": place}
-        item["group"] = _group(row, group, number)
-        items.append(item | {"family": str(cell(row, family[0])) if family else "all"})
+        alone += said["group"] in (None, "")
+        item = {"id": f"row {number}", "question": str(said["question"] or ""), "options": texts, "answer": place}
+        item["group"] = _group(said["group"], number)
+        items.append(item | {"family": str(said.get("family", "all") or "")})
     notes = [f"answers read as {style}", doubt]
-    if alone := sum(item["group"] == f"({item['id']})" for item in items):
-        notes.append(f"{alone} questions have no {group!r}: each is its own group, and repeats among them go unseen")
+    if alone:
+        notes.append(f"{alone} questions have no group: each is its own, and repeats among them go unseen")
     return items, skipped, [note for note in notes if note]
 
 
-def _group(row: Json, group: str, number: int) -> str:
-    """The row's group; one without is its own."""
-    of = cell(row, group)
-    return f"(row {number})" if of in (None, "") else str(of)
+def _skip(skipped: Json, reason: UnreadableError, number: int, options: Any, answer: Any) -> None:
+    first = {"n": 0, "row": number, "options": str(options)[:200], "answer": str(answer)[:80]}
+    skipped.setdefault(str(reason), first)["n"] += 1
+
+
+def _where(skipped: Json) -> str:
+    return f"row {skipped['row']}: options {skipped['options']}, answer {skipped['answer']!r}"
+
+
+def _group(value: Any, number: int) -> str:
+    """A row's group; one without is its own."""
+    return f"(row {number})" if value in (None, "") else str(value)
 
 
 def audit_texts(origin: str, *, text: str, group: str, limit: int | None = None) -> Json:
@@ -109,10 +111,12 @@ def audit_texts(origin: str, *, text: str, group: str, limit: int | None = None)
     shingles, `reworded` those from `REWORDED` to it. Of a cluster of copies not every pair is listed (see `neardup`).
     A row without a group is its own.
     """
-    rows = read_rows(origin, [text, group])[:limit]
-    text, group = match_column(rows, text), match_column(rows, group)
+    rows = read_rows(origin)
+    text = match_column(rows, text)
+    rows = [one for row in rows for one in unfold(row, text)][:limit]
+    group = match_column(rows, group)
     texts = {f"row {n}": str(cell(row, text) or "") for n, row in enumerate(rows, 1)}
-    groups = {f"row {n}": _group(row, group, n) for n, row in enumerate(rows, 1)}
+    groups = {f"row {n}": _group(cell(row, group), n) for n, row in enumerate(rows, 1)}
     found = near_duplicates(texts, REWORDED)
     across = [(a, b, s) for a, b, s in found if groups[a] != groups[b]]
     return {

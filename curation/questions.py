@@ -46,7 +46,7 @@ def parse_options(value: Any) -> list[Option]:
 
 
 def _from_list(value: Any) -> list[Option]:
-    if isinstance(value, dict):
+    if isinstance(value, dict):  # of letters, or of two lists
         texts, labels = value.get("text"), value.get("label")
         if not (isinstance(texts, (list, tuple)) and isinstance(labels, (list, tuple)) and len(texts) == len(labels)):
             labels, texts = value.keys(), value.values()
@@ -80,10 +80,12 @@ def _labels(first: str, n: int) -> list[str]:
 def _from_string(text: str) -> list[Any] | dict[str, Any]:
     """A list or object in a string, labelled options, or separated ones."""
     text = text.strip()
+    text = re.sub(r"^array\((\[.*\])(, dtype=\w+)?\)$", r"\1", text, flags=re.DOTALL)  # numpy's way of writing
     if text[:1] in ("[", "{", "("):
-        for read in (json.loads, ast.literal_eval):  # literal_eval reads data only; nothing is run
+        spaced = re.sub(r"(?<=['\"])\s+(?=['\"])", ", ", text)
+        for read, source in ((json.loads, text), (ast.literal_eval, spaced)):  # reads data only; nothing is run
             with suppress(ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
-                value = read(text)
+                value = read(source)
                 if isinstance(value, (list, tuple, dict)):
                     return value if isinstance(value, dict) else list(value)
     text = re.sub(r"^(options|choices|candidates)\s*:\s*", "", text, flags=re.IGNORECASE)
@@ -130,9 +132,9 @@ def _labelled(text: str) -> list[Any]:
 def resolve(options: list[Option], answer: Any, style: str) -> int:
     """The place in `options` of the right one, when answers are written in `style`. Raises UnreadableError."""
     if isinstance(answer, (list, tuple)):
-        if len(answer) != 1:
-            raise UnreadableError("several right answers" if answer else "no answer")
-        answer = answer[0]
+        if len(answer) > 1:
+            raise UnreadableError("several right answers")
+        answer = answer[0] if answer else None
     text = _text(answer)
     if not text:
         raise UnreadableError("no answer")
@@ -195,23 +197,19 @@ def answer_style(questions: Sequence[tuple[list[Option], Any]]) -> tuple[str, st
     best = max(STYLES, key=lambda s: resolved[s])
     if best == "index from 0" and resolved["index from 1"] == resolved[best]:
         return best, "nothing in the data tells an index from 0 from an index from 1: 0 is assumed"
-    if best != "text":
-        return best, ""
-    rivals = [s for s in STYLES[1:] if 2 * resolved[s] > len(questions)]
+    rivals = [s for s in STYLES[1:] if best == "text" and 2 * resolved[s] > len(questions)]
     differ = sum(
-        mine is not None and any(places[s][i] not in (None, mine) for s in rivals)
-        for i, mine in enumerate(places[best])
+        p is not None and any(places[s][i] not in (None, p) for s in rivals) for i, p in enumerate(places[best])
     )
-    doubt = f"{differ} answers would mean another option if read as {' or '.join(rivals)}"
-    return best, doubt if differ else ""
+    return best, f"{differ} answers would mean another option if read as {' or '.join(rivals)}" if differ else ""
 
 
 def parse_answer(options: list[Option], answer: Any, style: str) -> int:
     """The right place; where letters and texts are mixed the other of the two is tried. Raises UnreadableError."""
+    other = {"text": "letter", "letter": "text"}.get(style)
     try:
         return resolve(options, answer, style)
     except UnreadableError:
-        other = {"text": "letter", "letter": "text"}.get(style)
         if other and (place := _attempt(options, answer, other)) is not None:
             return place
         raise

@@ -2,7 +2,8 @@
 
 A row is a dict. Nested objects stay as they are and are reached by dotted names (`meta.question`). JSON may be a list
 of records, a list of lists under a header row, an object of records (their keys become the column `key1`), or an object
-of objects of records (`key1`, `key2`), as benchmarks that hold several questions a video are.
+of objects of records (`key1`, `key2`), as benchmarks that hold several questions a video are. Columns of bytes (media)
+are not read.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import difflib
 import io
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -21,37 +22,35 @@ from curation.errors import DataError, UsageError
 from curation.types import Json
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
+NO_FILE = "no such file or folder (a dataset on the Hub is written owner/name, or owner/name/config)"
 
 
-def read_rows(origin: str, wanted: Sequence[str] = ()) -> list[Json]:
-    """The rows of a file, folder or Hub dataset; of Parquet and the Hub only the columns that `wanted` asks for.
-
-    Raises DataError when nothing can be read, UsageError when `origin` names nothing.
-    """
+def read_rows(origin: str) -> list[Json]:
+    """The rows of a file, folder or Hub dataset. Raises as `read_file` does."""
     path = Path(origin).expanduser()
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
         if not files:
             raise DataError(f"{origin}: no {', '.join(SUFFIXES)} file in this folder")
-        rows = [{"file": str(p.relative_to(path))} | row for p in files for row in read_file(p, wanted)]
-    elif path.is_file():
-        rows = read_file(path, wanted)
-    elif origin.count("/") == 1 and not origin.startswith((".", "/", "~")) and path.suffix.lower() not in SUFFIXES:
-        rows = _read_hub(origin, wanted)
+        rows = [{"file": str(p.relative_to(path))} | row for p in files for row in read_file(p)]
+    elif not path.exists() and re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+){1,2}", origin) and path.suffix not in SUFFIXES:
+        rows = _read_hub(*origin.split("/"))
     else:
-        raise UsageError(f"{origin}: no such file or folder (a dataset on the Hub is written owner/name)")
+        rows = read_file(path)
     if not rows:
         raise DataError(f"{origin}: no rows")
     return rows
 
 
-def read_file(path: Path, wanted: Sequence[str] = ()) -> list[Json]:
-    """The rows of one file, by its suffix. Raises DataError."""
+def read_file(path: Path) -> list[Json]:
+    """The rows of one file, by its suffix. Raises DataError, or UsageError when `path` names nothing."""
     suffix = path.suffix.lower()
+    if not path.exists():
+        raise UsageError(f"{path}: {NO_FILE}")
     if suffix not in SUFFIXES:
         raise DataError(f"{path}: cannot read {suffix or 'a file without suffix'}; give {', '.join(SUFFIXES)}")
     if suffix == ".parquet":
-        return _read_parquet(path, wanted)
+        return _read_parquet(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as e:
@@ -59,24 +58,28 @@ def read_file(path: Path, wanted: Sequence[str] = ()) -> list[Json]:
     except OSError as e:
         raise DataError(f"{path}: {e.strerror}; check the path") from e
     if suffix in (".csv", ".tsv"):
-        return _read_csv(text, path)
+        return _read_csv(text.lstrip("\n"), path)
     if suffix == ".json":
         return _records(_decode(text, f"{path}"), path)
     lines = enumerate(text.split("\n"), 1)
     return _records([_decode(line, f"{path}, line {n}") for n, line in lines if line.strip()], path)
 
 
+# --- columns ----------------------------------------------------------------------------------------------------------
 def match_columns(rows: Sequence[Json], names: str) -> list[str]:
     """The columns (dotted where nested) that `names` means: one, a comma list, or a pattern such as `option*`.
 
-    Of a pattern in natural order. Raises UsageError that names the nearest column.
+    Of a pattern in natural order. The end of a dotted name will do where no other has it. Raises UsageError that names
+    the nearest column.
     """
     columns = sorted({name for row in rows for name in _names(row)})
     if names in columns or any(c.startswith(f"{names}.") for c in columns):
         return [names]
     found: list[str] = []
     for name in (n.strip() for n in names.split(",")):
-        if not (hits := [c for c in columns if fnmatchcase(c, name)]):
+        ends = [c for c in columns if c.endswith(f".{name}")]
+        hits = [c for c in columns if fnmatchcase(c, name)] or (ends if len(ends) == 1 else [])
+        if not hits:
             near = difflib.get_close_matches(name, columns, n=1)
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise UsageError(f"no column {name!r}; {hint}The columns are: {', '.join(columns[:40])}")
@@ -90,6 +93,27 @@ def match_column(rows: Sequence[Json], name: str) -> str:
     if len(found) > 1:
         raise UsageError(f"{name!r} means {len(found)} columns ({', '.join(found[:5])}); give one")
     return found[0]
+
+
+def _names(row: Json, prefix: str = "") -> Iterator[str]:
+    for key, value in row.items():
+        inner = value if isinstance(value, dict) else next((v for v in _objects(value)), None)
+        yield from _names(inner, f"{prefix}{key}.") if inner else [f"{prefix}{key}"]
+        if inner and isinstance(value, list):  # a list of objects may be a value, too: options with labels
+            yield f"{prefix}{key}"
+
+
+def _objects(value: Any) -> list[Json]:
+    return value if isinstance(value, list) and all(isinstance(v, dict) for v in value) else []
+
+
+def unfold(row: Json, column: str) -> list[Json]:
+    """A row for each object of a list that the dotted `column` goes through; others stay one row."""
+    head, _, rest = column.partition(".")
+    if column in row or not rest:
+        return [row]
+    inner = [row[head]] if isinstance(row.get(head), dict) else _objects(row.get(head))
+    return [row | {head: one} for value in inner for one in unfold(value, rest)]
 
 
 def cell(row: Json, column: str) -> Any:
@@ -106,21 +130,7 @@ def shown(text: object, width: int = 300) -> str:
     return line if len(line) <= width else line[: width - 1] + "…"
 
 
-def _names(row: Json, prefix: str = "") -> Iterable[str]:
-    for key, value in row.items():
-        if isinstance(value, dict) and value:
-            yield from _names(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}"
-
-
-def _top_names(names: list[str], wanted: Sequence[str]) -> list[str]:
-    """The columns that `wanted` asks for; all of them when it asks for one that is not there (the caller will say)."""
-    parts = [p for want in wanted for p in ([want] if want in names else [w.strip() for w in want.split(",")])]
-    hits = [[n for n in names if n == p or n == p.split(".")[0] or fnmatchcase(n, p)] for p in parts]
-    return [n for n in names if any(n in hit for hit in hits)] if hits and all(hits) else names
-
-
+# --- formats ----------------------------------------------------------------------------------------------------------
 def _read_csv(text: str, path: Path) -> list[Json]:
     """The delimiter is a tab in .tsv, else the one of `,;|` and tab that the header has most of."""
     header = text.partition("\n")[0]
@@ -132,7 +142,7 @@ def _read_csv(text: str, path: Path) -> list[Json]:
         if twice := [name for name in names if names.count(name) > 1]:
             raise DataError(f"{path}: two columns are called '{twice[0]}'; rename one")
         for row in reader:
-            if "\0" in row:
+            if any(row.pop("\0", ())):  # empty ones beyond the header are a spreadsheet's
                 raise DataError(f"{path}, line {reader.line_num}: more cells than the header has; quote the commas")
             rows.append(row)
     except csv.Error as e:
@@ -150,60 +160,61 @@ def _decode(text: str, where: str) -> Any:
 def _records(value: Any, path: Path) -> list[Json]:
     """Rows of a decoded JSON value: see the module's first lines."""
     if isinstance(value, dict):
-        return _keyed(value, path)
+        value = _keyed(value)
     if not isinstance(value, list):
         raise DataError(f"{path}: {type(value).__name__}, neither a list nor an object of records")
     if value and all(isinstance(v, list) for v in value):
-        header = value[0]
+        header, *cells = value
         if not all(isinstance(h, str) for h in header) or len(set(header)) < len(header):
             raise DataError(f"{path}: a list of lists whose first row is no header of distinct names")
-        if odd := next((i for i, v in enumerate(value) if len(v) != len(header)), None):
-            raise DataError(f"{path}, row {odd + 1}: {len(value[odd])} values under {len(header)} columns")
-        return [dict(zip(header, v, strict=True)) for v in value[1:]]
+        if odd := next((n for n, v in enumerate(cells, 2) if len(v) != len(header)), None):
+            raise DataError(f"{path}, row {odd}: {len(value[odd - 1])} values under {len(header)} columns")
+        return [dict(zip(header, v, strict=True)) for v in cells]
     if odd := next((i for i, v in enumerate(value, 1) if not isinstance(v, dict)), None):
         raise DataError(f"{path}, record {odd}: {type(value[odd - 1]).__name__}, not an object")
     return value
 
 
-def _keyed(value: Json, path: Path) -> list[Json]:
-    inner = list(value.values())
-    if inner and all(isinstance(v, dict) for v in inner):
-        if all(v and all(isinstance(r, dict) for r in v.values()) for v in inner):
-            records = [(a, b, r) for a, rs in value.items() for b, r in rs.items()]
-            if set.intersection(*(set(r) for *_, r in records)):  # they share a key, as records of one kind do
-                return [{"key1": a, "key2": b} | r for a, b, r in records]
-        return [{"key1": key} | record for key, record in value.items()]
-    lists = {k: v for k, v in value.items() if isinstance(v, list) and v and all(isinstance(r, dict) for r in v)}
-    if not lists:
-        raise DataError(f"{path}: an object without records; give a list of objects, or an object of them")
-    return [{"key1": key} | record for key, records in lists.items() for record in records]
+def _keyed(value: Json) -> Any:
+    """Records under names, or under names of names, where they share a key, as records of one kind do."""
+    if not all(isinstance(v, dict) for v in value.values()):
+        lists = [{"key1": key} | record for key, records in value.items() for record in _objects(records)]
+        return lists or value
+    pairs = [(a, b, r) for a, records in value.items() for b, r in records.items()]
+    if pairs and all(isinstance(r, dict) for *_, r in pairs) and set.intersection(*(set(r) for *_, r in pairs)):
+        return [{"key1": a, "key2": b} | r for a, b, r in pairs]
+    return [{"key1": key} | record for key, record in value.items()]
 
 
-def _read_parquet(path: Path, wanted: Sequence[str]) -> list[Json]:
+def _readable(schema: Any) -> list[str]:
+    """The columns of an Arrow schema without bytes in them."""
+    return [field.name for field in schema if "binary" not in str(field.type)]
+
+
+def _read_parquet(path: Path) -> list[Json]:
     import pyarrow as pa
     from pyarrow import parquet
 
     try:
-        names = _top_names(parquet.read_schema(path).names, wanted)
-        rows: list[Json] = parquet.read_table(path, columns=names).to_pylist()
+        rows: list[Json] = parquet.read_table(path, columns=_readable(parquet.read_schema(path))).to_pylist()
     except (OSError, pa.ArrowException) as e:
         raise DataError(f"{path}: not readable as Parquet: {str(e).splitlines()[0]}") from e
     return rows
 
 
-def _read_hub(repo: str, wanted: Sequence[str]) -> list[Json]:
-    """Every split of the Hub's dataset `repo`; the split's name is the column `split`."""
+def _read_hub(owner: str, name: str, *config: str) -> list[Json]:
+    """Every split of a dataset on the Hub; the split's name is the column `split`."""
     import datasets
     from huggingface_hub import HfApi, constants
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
 
+    repo = f"{owner}/{name}"
     try:
         if not constants.HF_HUB_OFFLINE:  # asks once, where `datasets` tries for half a minute
             HfApi().dataset_info(repo, timeout=10)
-        splits = datasets.load_dataset(repo)
+        splits = datasets.load_dataset(repo, *config)
     except (OSError, ValueError, RuntimeError, HTTPError) as e:
         line = " ".join(str(e).split())[:200]
         raise DataError(f"{repo}: no such path here, and nothing from the Hub: {line}; give files you have") from e
-    asked = [name for name in wanted if name != "split"]
-    parts = {name: part.select_columns(_top_names(part.column_names, asked)) for name, part in splits.items()}
+    parts = {name: part.select_columns(_readable(part.features.arrow_schema)) for name, part in splits.items()}
     return [{"split": name} | row for name, part in parts.items() for row in part]

@@ -55,6 +55,8 @@ FOUR = ["cat", "dog", "the end", "U.S. car"]
         ("yes,no", ["yes", "no"]),
         ([1, 2.0, 3.5], ["1", "2", "3.5"]),
         (["cat", "", None, "dog", float("nan")], ["cat", "dog"]),
+        ("['cat' 'dog'\n 'the end']", ["cat", "dog", "the end"]),  # what numpy writes
+        ("array(['cat', 'dog'], dtype=object)", ["cat", "dog"]),
     ],
 )
 def test_options_are_read(written: Any, read: list[str]) -> None:
@@ -200,7 +202,7 @@ def test_videos_that_hold_several_questions_each_become_rows(tmp_path: Path) -> 
     path = tmp_path / "a.json"
     question = {"question": "Where?", "options": "A. urban, B.rural", "GT": "B"}
     path.write_text(json.dumps({f"v{i}.mp4": {"place": question, "road": question} for i in range(40)}))
-    rows = read_rows(str(path), ["question"])
+    rows = read_rows(str(path))
     assert set(rows[1]) == {"GT", "key1", "key2", "options", "question"}
     assert (rows[1]["key1"], rows[1]["key2"]) == ("v0.mp4", "road")
     result = audit(str(path), question="question", options="options", answer="GT", group="key1", family="key2")
@@ -228,7 +230,7 @@ def test_header_row_in_jsonl_and_option_columns_by_pattern(tmp_path: Path) -> No
     lines: list[list[Any]] = [["id", "q", "option10", "option2", "option0", "answer"]]
     lines += [[i, "How?", "tenth", "second", "", 2] for i in range(40)]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    rows = read_rows(str(tmp_path / "a.jsonl"), ["q"])
+    rows = read_rows(str(tmp_path / "a.jsonl"))
     assert match_columns(rows, "option*") == ["option0", "option2", "option10"]
     assert match_columns(rows, "option10, option2") == ["option10", "option2"]
     for pattern in ("option*", "option0,option2,option10"):
@@ -254,7 +256,7 @@ def test_a_folder_is_read_whole_and_limit_cuts_rows(tmp_path: Path) -> None:
         ("a.json", b"{", "not JSON"),
         ("a.json", b"[1, 2]", "record 1"),
         ("a.json", b"3", "neither a list nor an object"),
-        ("a.json", b'{"a": 1}', "without records"),
+        ("a.json", b'{"a": 1}', "dict, neither a list nor an object of records"),
         ("a.json", b'[["q"], ["x", "y"]]', "row 2: 2 values under 1 columns"),
         ("a.json", b"[[1], [2]]", "no header"),
         ("a.csv", b"q,\xe9\n", "not UTF-8"),
@@ -290,7 +292,7 @@ def test_unknown_columns_and_paths_name_the_near_one(tmp_path: Path, name: str) 
         audit(str(tmp_path / "empty"), **COLUMNS)
 
 
-def test_unreadable_questions_are_counted_and_too_many_are_an_error(tmp_path: Path) -> None:
+def test_unreadable_questions_are_counted_and_fatal_only_if_none_is_left(tmp_path: Path) -> None:
     rows = biased(100)
     rows[3]["gt"] = "a boat"
     rows[4]["options"] = ["tunnel"]
@@ -300,15 +302,33 @@ def test_unreadable_questions_are_counted_and_too_many_are_an_error(tmp_path: Pa
         "answer is not among the options": 1,
         "fewer than two options": 1,
     }
-    assert result["skipped"]["answer is not among the options"]["examples"][0]["row"] == 4
+    assert result["skipped"]["answer is not among the options"]["row"] == 4
     assert result["n"] == 98
-    assert any("1 questions have no 'video'" in n for n in result["notes"])
+    assert any("1 questions have no group" in n for n in result["notes"])
     for row in rows[:30]:
         row["gt"] = "a boat"
+    assert "only 70 of 100" in audit(str(write(tmp_path / "a.jsonl", rows)), **COLUMNS)["notes"][0]
+    for row in rows:
+        row["gt"] = "a boat"
     with pytest.raises(
-        DataError, match=r"29 of 100 questions cannot be read: answer is not among the options.*a boat.*check"
+        DataError, match=r"99 of 100 questions cannot be read: answer is not among the options.*a boat.*check"
     ):
         audit(str(write(tmp_path / "a.jsonl", rows)), **COLUMNS)
+
+
+def test_questions_in_a_list_are_rows_and_the_end_of_a_name_will_do(tmp_path: Path) -> None:
+    asked = [{"question": r["q"], "options": r["options"], "answer": r["gt"], "family": "f"} for r in biased(120)]
+    asked.append({"question": "Describe it.", "options": [], "answer": "a road", "family": "open"})
+    rows = [
+        {"group": f"v{i}", "value": {"items": asked[2 * i : 2 * i + 2]}, "messages": [{"role": "user"}]}
+        for i in range(61)
+    ]
+    path = str(write(tmp_path / "a.parquet", rows))
+    for prefix in ("value.items.", "items.", ""):
+        names = {n: f"{prefix}{n}" for n in ("question", "options", "answer", "family")}
+        result = audit(path, **names, group="group")
+        assert (result["n"], result["groups"], result["accuracy"]) == (120, 60, 1.0)
+        assert result["skipped"]["fewer than two options"]["n"] == 1
 
 
 def test_hub_names_go_through_datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,9 +344,9 @@ def test_hub_names_go_through_datasets(tmp_path: Path, monkeypatch: pytest.Monke
             raise ConnectionError("Couldn't reach\nthe Hub")
 
     monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", look)
-    monkeypatch.setattr(datasets, "load_dataset", lambda repo: served)
+    monkeypatch.setattr(datasets, "load_dataset", lambda repo, *config: served if config in ((), ("vqa",)) else {})
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    assert audit("org/name", **COLUMNS)["n"] == 100
+    assert audit("org/name", **COLUMNS)["n"] == audit("org/name/vqa", **COLUMNS)["n"] == 100
     assert audit("org/name", **COLUMNS | {"family": "split"}, limit=70)["by_family"].keys() == {"train", "test"}
     with pytest.raises(UsageError, match="did you mean 'video'"):
         audit("org/name", **COLUMNS | {"group": "vidio"})
