@@ -107,12 +107,11 @@ def _pairs(r: Ratings, seed: int, replicates: int) -> list[Json]:
 def _worst(r: Ratings) -> list[Json]:
     """The items whose raters disagree most: by their spread, or by the share of pairs that disagree (1 - mean IoU)."""
     units = np.flatnonzero(r.per_item() > 1)
-    if r.level in ("nominal", "segment") and len(units):
+    apart = _spread(r) if r.level in ("ordinal", "interval") else np.zeros(len(units))
+    if len(units) and r.level in ("nominal", "segment"):
         sums, width, _ = item_sums(r, units[:0])
         agree, pairs = (sums[units][:, k * width : (k + 1) * width].sum(axis=1) for k in range(2))
         apart = 1 - agree / pairs
-    else:
-        apart = _spread(r)
     found = []
     for k in np.argsort(-apart, kind="stable")[:WORST]:
         if apart[k] <= 1e-9:

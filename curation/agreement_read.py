@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ SEGMENT = re.compile(rf"[\[(]\s*({NUMBER.pattern})\s*[,;]\s*({NUMBER.pattern})\s
 RANGE = re.compile(r"(\d+\.?\d*)\s*[-–]\s*(\d+\.?\d*)")  # 1.2-3.4
 LARGEST = 1e100  # the square of a number has to be a number
 MISSING = frozenset({"nan", "na", "n/a", "<na>", "null"})
-NO_NUMBER = MISSING | {"none", "-"}  # missing where the other values are numbers
+NO_NUMBER = MISSING | {"none", "-", "inf", "-inf"}  # missing where the other values are numbers
 MELT = "if each rater has a column, make it long: df.melt(id_vars='item', var_name='rater').assign(field='class')"
 
 
@@ -65,9 +65,9 @@ def read_table(path: Path, levels: Mapping[str, str]) -> dict[str, Column]:
 def _ratings(path: Path) -> Iterator[tuple[int, Rating]]:
     """Row number and rating; `value` is text, '' where blank."""
     rows = read_file(path)
-    columns = _columns(path, rows)
-    for number, row in enumerate(rows, start=1 if "json" in path.suffix.lower() else 2):
-        if path.suffix.lower() in (".csv", ".tsv") and any(row.get(columns[name]) is None for name in NEEDED):
+    columns, suffix = _columns(path, rows), path.suffix.lower()
+    for number, row in enumerate(rows, start=1 if "json" in suffix else 2):
+        if suffix in (".csv", ".tsv") and None in [row[columns[name]] for name in NEEDED]:
             raise DataError(f"{path}: row {number} has fewer cells than the header; leave missing ones blank")
         cell = {name: _text(row.get(column)) for name, column in columns.items()}
         if not any(cell.values()):
@@ -94,6 +94,8 @@ def _columns(path: Path, rows: list[Json]) -> dict[str, str]:
 
 def _text(value: Any) -> str:
     """A cell as stripped NFC text; '' for null and NaN. Whole floats lose their .0, booleans are true, false."""
+    if isinstance(value, str) and value.isascii():
+        return value.strip()
     if value is None or value != value:  # NaN is unlike itself
         return ""
     if isinstance(value, bool | list | dict):
@@ -125,7 +127,7 @@ def _column(path: Path, name: str, rows: Mapping[Rating, int], wanted: str) -> C
             value = f"{float(value):.15g}"  # 1 and 1.0 are one class
         elif out.level != "nominal" and not out.order:
             value = _number(where, value, out.level)
-        out.rows.append(replace(row, value=value))
+        out.rows.append(Rating(row.item, row.rater, name, value, row.group))
     return out
 
 

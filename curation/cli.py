@@ -355,7 +355,7 @@ def agree(recipe: Path | None, table: Path | None, levels: tuple[str, ...], as_j
 
         named = {field: level for field, _, level in (one.rpartition("=") for one in levels)}
         result = agree_table(table, level=named)
-        click.echo(json.dumps(result, ensure_ascii=False) if as_json else render_agreement(result))
+        click.echo(json.dumps(result) if as_json else render_agreement(result))
     else:
         raise UsageError("agree takes a RECIPE or --table FILE")
 
@@ -390,6 +390,6 @@ def audit(data: str, question: str | None, options: str | None, answer: str | No
         raise UsageError("audit takes --question, --options, --answer (and --family, --out), or --text alone")
     if out is not None:
         write_page(result, out)
-    click.echo(json.dumps(result, ensure_ascii=False) if as_json else render(result))
+    click.echo(json.dumps(result) if as_json else render(result))
     if out is not None and not as_json:
         click.echo(f"report: {out}")

@@ -57,7 +57,7 @@ def probe_closed(items: Sequence[Mapping[str, Any]], *, seeds: int = 3, replicat
     blocks = priors.features(t)
     runs = [priors.guess(t, blocks, seed) for seed in range(seeds)]
     hits = {name: np.mean([run[0][name] for run in runs], axis=0) for name in runs[0][0]}
-    by_features = scores(hits, 1 / t.k, t.group, replicates=replicates)
+    by_features = scores(hits, 1 / t.k, t.group, tests=len(hits), replicates=replicates)
     by_family = _by_family(hits[EVERYTHING], 1 / t.k, t.group, np.array(t.families)[t.family], replicates)
     return {
         **by_features[EVERYTHING],

@@ -55,6 +55,8 @@ def _from_list(value: Any) -> list[Option]:
         return list(value)
     if value and all(isinstance(v, dict) and "text" in v for v in value):
         return [Option(_text(v["text"]), i, _text(v.get("label")) or None) for i, v in enumerate(value)]
+    if any(isinstance(v, dict) for v in value):
+        raise UnreadableError("options are objects without a text")
     texts = [_text(v) for v in value]
     marked = [m for t in texts if (m := re.match(r"[(\[]?([A-Za-z]|\d{1,2})[.):\]]\s*(.+)", t))]
     labels = [m[1] for m in marked]
@@ -167,16 +169,15 @@ def _by_text(options: list[Option], text: str) -> int:
 
 
 def _by_letter(options: list[Option], text: str) -> int:
-    text = re.sub(r"^(the )?(correct )?(answer|option|choice)( is)?\s*:?\s*", "", text, flags=re.IGNORECASE)
+    text = re.sub(r"</?\w+>", "", text)  # <answer>B</answer>
+    text = re.sub(r"^(the )?(correct )?(answer|option|choice)( is)?[\s:_]*", "", text, flags=re.IGNORECASE)
     bare = re.fullmatch(r"\W*([A-Za-z]|\d{1,2})\W*", text)
-    full = re.match(r"[(\[]?([A-Za-z]|\d{1,2})[.):\]]\s*(.+)", text)
+    full = re.match(r"[(\[]?([A-Za-z]|\d{1,2})(?:[.):\]]| [-–] )\s*(.+)", text)
     if not (found := bare or full):
         raise UnreadableError("answer is no letter")
     label = found[1].casefold()
-    if all(o.label for o in options):
-        hits = [i for i, o in enumerate(options) if (o.label or "").casefold() == label]
-    else:
-        hits = [i for i, o in enumerate(options) if not label.isdigit() and o.slot == ord(label) - ord("a")]
+    hits = [i for i, o in enumerate(options) if (o.label or "").casefold() == label]
+    hits = hits or [i for i, o in enumerate(options) if not label.isdigit() and o.slot == ord(label) - ord("a")]
     place = _only(hits, "letter outside the options")
     if full and not bare and _plain(full[2]) != _plain(options[place].text):
         raise UnreadableError("letter and text of the answer disagree")

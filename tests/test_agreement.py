@@ -472,7 +472,7 @@ def test_files_that_are_no_tables(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(data)
         with pytest.raises(DataError, match=message):
             agree_table(tmp_path / name)
-    with pytest.raises(DataError, match="No such file"):
+    with pytest.raises(UsageError, match="no such file"):
         agree_table(tmp_path / "none.csv")
 
 

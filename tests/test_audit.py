@@ -71,6 +71,7 @@ def test_options_are_read(written: Any, read: list[str]) -> None:
         ("only one", "fewer than two"),
         (["cat", ""], "fewer than two"),
         ("A. cat", "fewer than two"),
+        ([{"key": "A", "value": "cat"}, {"key": "B", "value": "dog"}], "objects without a text"),
         ("A. x B. y B. z", "label occurs twice"),
         ("[" * 5000 + "]" * 5000, "fewer than two"),  # deep nesting breaks no parser
         ("__import__('os').abort()", "fewer than two"),  # never evaluated
@@ -90,6 +91,9 @@ def test_options_that_cannot_be_read_say_why(written: Any, reason: str) -> None:
         (FOUR, "(b)", "letter", 1),
         (FOUR, "B. dog", "letter", 1),
         (FOUR, "Answer: D", "letter", 3),
+        (FOUR, "<answer>option_b</answer>", "letter", 1),
+        (FOUR, "B - dog", "letter", 1),
+        ("1. cat 2. dog", "B", "letter", 1),
         (FOUR, ["C"], "letter", 2),
         ("(A) cat (B) dog", "B) dog", "letter", 1),
         ("1. cat 2. dog", "2. dog", "letter", 1),
