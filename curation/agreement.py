@@ -15,20 +15,20 @@ import numpy as np
 
 from curation.agreement_read import read_table
 from curation.agreement_scores import Score, cohen, gate, rated_by_both, scores
-from curation.agreement_sums import LEVELS, Floats, Rating, Ratings, encode, iou, item_sums
+from curation.agreement_sums import Floats, Rating, Ratings, encode, iou, item_sums
 from curation.rows import shown
 from curation.types import Json
 
-__all__ = ["LEVELS", "Rating", "agree_table", "field_report", "gate", "render_agreement"]
+__all__ = ["Rating", "agree_table", "field_report", "gate", "render_agreement"]
 PAIRED_RATERS = 30  # above, pairs are not listed
 WORST = 10
 
 
-def agree_table(path: Path, level: Mapping[str, str] | None = None, seed: int = 0, replicates: int = 1000) -> Json:
+def agree_table(path: Path, level: Mapping[str, str] | None = None, replicates: int = 1000) -> Json:
     """Agreement per field of a CSV, TSV, JSONL or Parquet file: `{field: field_report(…)}`; see `read_table`."""
     result = {}
     for name, column in read_table(path, level or {}).items():
-        result[name] = field_report(column.rows, column.level, seed, replicates, column.order)
+        result[name] = field_report(column.rows, column.level, 0, replicates, column.order)
         result[name]["notes"] = column.notes + result[name]["notes"]
     return result
 
