@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-
-import numpy as np
+from dataclasses import dataclass
 
 from curation.errors import DataError
-from curation.ids import canonical_json, fraction, seeded, sha256_bytes
+from curation.ids import seeded
 from curation.media import sample_frames
 from curation.release import Release
 from curation.types import Json
@@ -27,16 +23,7 @@ class Example:
     clip_id: str
     task: str
     style: str
-    messages: tuple[Json, ...]
-    flip: bool = False  # mirrored; only where no text names a side
-
-    @property
-    def prompt(self) -> tuple[Json, ...]:
-        return self.messages[:-1]
-
-    @property
-    def completion(self) -> str:
-        return str(self.messages[-1]["content"])
+    messages: list[Json]
 
 
 def examples(release: Release, tasks: Sequence[str], split: str) -> list[Example]:
@@ -48,7 +35,7 @@ def examples(release: Release, tasks: Sequence[str], split: str) -> list[Example
     for task in tasks:
         for row in release.rows(task, split):
             for talk in row["messages"]:
-                turns = tuple({"role": t["role"], "content": t["content"]} for t in talk["messages"])
+                turns = [{"role": t["role"], "content": t["content"]} for t in talk["messages"]]
                 if len(turns) < 2 or turns[-1]["role"] != "assistant":
                     raise DataError(f"clip {row['clip_id']}, task {task}: a conversation must end with the assistant")
                 out.append(Example(row["clip_id"], task, talk["style"], turns))
@@ -57,62 +44,32 @@ def examples(release: Release, tasks: Sequence[str], split: str) -> list[Example
     return out
 
 
-def epochs(items: Sequence[Example], weights: Mapping[str, float], seed: int, *, flips: bool) -> Iterator[Example]:
-    """Examples without end: each epoch shows each one `weight of its task` times (the fraction by lot), shuffled.
+def epochs(
+    items: Sequence[Example], weights: Mapping[str, float], seed: int, *, flips: bool
+) -> Iterator[tuple[int, bool]]:
+    """Which example, and whether it is mirrored, without end.
 
-    With `flips`, half of those whose text names no side come mirrored. Depends on the seed and the examples only.
+    Each epoch shows each one `weight of its task` times (the fraction by lot), shuffled. With `flips`, half of those
+    whose text names no side come mirrored. Depends on the seed and the examples only.
     """
     sided = [any(SIDES.search(m["content"]) for m in e.messages) for e in items]
     epoch = 0
     while True:
+        r = seeded(seed, "epoch", epoch)
         drawn = []
-        for e, names_side in zip(items, sided, strict=True):
+        for at, e in enumerate(items):
             weight = weights.get(e.task, 1.0)
-            lot = (seed, epoch, e.clip_id, e.task, e.style, e.completion)
-            for copy in range(int(weight) + (fraction("copy", *lot) < weight % 1)):
-                mirrored = flips and not names_side and fraction("flip", copy, *lot) < 0.5
-                drawn.append(Example(e.clip_id, e.task, e.style, e.messages, mirrored))
-        seeded(seed, "epoch", epoch).shuffle(drawn)
+            for _ in range(int(weight) + (r.random() < weight % 1)):
+                drawn.append((at, flips and not sided[at] and r.random() < 0.5))
+        r.shuffle(drawn)
         yield from drawn
         epoch += 1
 
 
-@dataclass
-class FrameStore:
-    """The frames of a release's clips, decoded once: kept in memory up to `budget` bytes and, with `cache`, on disk.
+def read_frames(release: Release, count: int, size: tuple[int, int], clip_id: str) -> tuple[Frames, float]:
+    """`count` frames of a clip (the middles of equal parts of it) of `size` (width, height), and their rate.
 
-    `count` frames (the middles of equal parts of the clip) of `size` (width, height) pixels.
+    Frames are (count, height, width, 3), uint8 RGB; the rate is how many of them a second of the clip has.
     """
-
-    release: Release
-    count: int = 16
-    size: tuple[int, int] = (84, 56)
-    cache: Path | None = None
-    budget: int = 2 << 30
-    _kept: dict[str, tuple[Frames, float]] = field(default_factory=dict)
-
-    def get(self, clip_id: str) -> tuple[Frames, float]:
-        """Frames (count, height, width, 3) as uint8 RGB, and how many of them a second of the clip has."""
-        if clip_id in self._kept:
-            return self._kept[clip_id]
-        loaded = self._load(clip_id)
-        self.budget -= loaded[0].nbytes
-        if self.budget > 0:
-            self._kept[clip_id] = loaded
-        return loaded
-
-    def _load(self, clip_id: str) -> tuple[Frames, float]:
-        name = sha256_bytes(canonical_json(["frames1", clip_id, self.count, self.size]).encode())
-        path = self.cache / name[:2] / f"{name}.npz" if self.cache else None
-        if path and path.is_file():
-            with np.load(path, allow_pickle=False) as kept:
-                return kept["frames"], float(kept["fps"])
-        frames, times = sample_frames(self.release.video(clip_id), n=self.count, size=self.size)
-        fps = (len(times) - 1) / (times[-1] - times[0]) if times[-1] > times[0] else 1.0
-        if path:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            beside = path.with_suffix(f".{os.getpid()}.tmp")
-            with beside.open("wb") as f:
-                np.savez(f, frames=frames, fps=fps)
-            beside.replace(path)
-        return frames, fps
+    frames, times = sample_frames(release.video(clip_id), n=count, size=size)
+    return frames, (len(times) - 1) / (times[-1] - times[0]) if times[-1] > times[0] else 1.0

@@ -13,9 +13,8 @@ from typing import Any
 
 from finetune.vlm import ensure_torchvision, torch
 
-CHAT = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 VISION = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
-SPECIAL = CHAT + VISION
+SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", *VISION)
 PATCH = 14  # pixels
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n"

@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -27,11 +28,11 @@ from curation.ids import make_id, sha256_file
 from curation.release import Release, write_atomic
 from curation.types import Json, Progress, Report
 from finetune import tiny, vlm
-from finetune.data import Example, FrameStore, epochs, examples
+from finetune.data import Example, epochs, examples, read_frames
 from finetune.vlm import torch
 
 LIBRARIES = ("torch", "torchvision", "transformers", "peft", "av", "numpy")
-VISION = ("visual", "vision_tower", "vision_model")  # how families name what sees
+KEPT = 2 << 30  # bytes of frames, and of encoded ones, that stay in memory
 
 
 def run(release: Release, config: Json, out: Path, progress: Progress | None = None) -> Report:
@@ -53,10 +54,9 @@ def run(release: Release, config: Json, out: Path, progress: Progress | None = N
     items = examples(release, [t for t, weight in config["tasks"].items() if weight > 0], "train")
     base = _base(config, items, out)
     model, processor = _model(base, config)
-    trainer = _Trainer(model, _optimizer(model, config), config, key, out, processor.tokenizer.pad_token_id)
+    trainer = _Trainer(model, config, key, out, processor.tokenizer.pad_token_id)
     trainer.resume()
-    frames = FrameStore(release, config["frames"], tuple(config["size"]), out / "frames")
-    trainer.train(_batches(items, config, frames, processor, trainer.step), progress)
+    trainer.train(_batches(release, items, config, processor, trainer.step), progress)
     model.save_pretrained(out / "model", safe_serialization=True)
     processor.save_pretrained(out / "model")
     said = _log(release, config, key, base, items, trainer)
@@ -88,47 +88,38 @@ def _model(base: str, config: Json) -> tuple[Any, Any]:
             lora_alpha=lora["alpha"],
             lora_dropout=lora["dropout"],
             target_modules="all-linear",
-            exclude_modules=rf".*({'|'.join(VISION)}).*" if config["freeze_vision"] else None,
             task_type="CAUSAL_LM",
             revision=config["revision"],
         )
         model = get_peft_model(model, adapter)
-    elif config["freeze_vision"]:
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad_(not any(part in name for part in VISION))
     if config["gradient_checkpointing"]:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     return model.train(), processor
 
 
 def _batches(
-    items: list[Example], config: Json, store: FrameStore, processor: Any, skip: int
+    release: Release, items: list[Example], config: Json, processor: Any, skip: int
 ) -> Iterator[list[vlm.Tensors]]:
     """Batches without end, encoded; the first `skip` are passed over without decoding anything."""
-    encoder = vlm.Encoder(processor)
+    width, height = config["size"]
+    pixels = config["frames"] * width * height * 3
+    read = lru_cache(max(1, KEPT // pixels))(partial(read_frames, release, config["frames"], (width, height)))
+
+    def encoded(at: int, flip: bool) -> vlm.Tensors:
+        frames, fps = read(items[at].clip_id)
+        *prompt, answer = items[at].messages
+        asked = vlm.encode(processor, prompt, frames[:, :, ::-1] if flip else frames, fps)
+        return vlm.complete(processor.tokenizer, asked, answer["content"])
+
+    row = lru_cache(max(1, KEPT // (4 * pixels)))(encoded)
     stream = epochs(items, config["tasks"], config["seed"], flips=config["flips"])
     stream = islice(stream, skip * config["batch_size"], None)
     while True:
-        rows = []
-        for e in islice(stream, config["batch_size"]):
-            frames, fps = store.get(e.clip_id)
-            shown = frames[:, :, ::-1] if e.flip else frames
-            prompt = encoder.prompt(e.prompt, f"{e.clip_id} {e.flip}", shown, fps)
-            rows.append(encoder.complete(prompt, e.completion))
-        yield rows
+        yield [row(at, flip) for at, flip in islice(stream, config["batch_size"])]
 
 
 def _trained(model: Any) -> list[tuple[str, Any]]:
     return [(n, p) for n, p in model.named_parameters() if p.requires_grad]
-
-
-def _optimizer(model: Any, config: Json) -> Any:
-    trained = [p for _, p in _trained(model)]
-    groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": config["weight_decay"]},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=config["lr"], betas=(0.9, 0.98))
 
 
 def schedule(done: float, warmup: float) -> float:
@@ -141,13 +132,18 @@ def schedule(done: float, warmup: float) -> float:
 @dataclass
 class _Trainer:
     model: Any
-    optimizer: Any
     config: Json
     key: str
     out: Path
     pad_id: int
     seconds: float = 0.0  # of training, over all attempts
     losses: list[float] = field(default_factory=list)  # mean per completion token, one per step
+    optimizer: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        trained = [p for _, p in _trained(self.model)]
+        decay = self.config["weight_decay"]
+        self.optimizer = torch.optim.AdamW(trained, self.config["lr"], betas=(0.9, 0.98), weight_decay=decay)
 
     @property
     def step(self) -> int:
@@ -158,15 +154,14 @@ class _Trainer:
         config = self.config
         began = time.monotonic() - self.seconds
         saved = self.seconds
-        while (done := self.done()) < 1:
+        while self.done() < 1:
             if self.seconds - saved > config["checkpoint_s"]:
                 self.save()
                 saved = self.seconds
             # dropout draws by step, so that a resumed run goes the way of an undisturbed one
             torch.manual_seed(config["seed"] * 1_000_003 + self.step)
-            factor = schedule(self.done(self.step + 1) if not config["max_seconds"] else done, config["warmup"])
             for group in self.optimizer.param_groups:
-                group["lr"] = config["lr"] * factor
+                group["lr"] = config["lr"] * schedule(self.done(1), config["warmup"])
             loss = self.backward(next(batches))
             if not math.isfinite(loss):
                 raise DataError(f"training diverged at step {self.step}; lower the learning rate ({config['lr']:g})")
@@ -178,11 +173,10 @@ class _Trainer:
             if progress:
                 progress("finetune", int(1000 * min(1.0, self.done())), 1000)
 
-    def done(self, step: int | None = None) -> float:
-        """Share of the run that is over: of the steps or of the seconds, whichever is farther."""
+    def done(self, more: int = 0) -> float:
+        """Share of the run that is over `more` steps on: of the steps or of the seconds, whichever is farther."""
         steps, seconds = self.config["max_steps"], self.config["max_seconds"]
-        at = self.step if step is None else step
-        return max(at / steps if steps else 0.0, self.seconds / seconds if seconds else 0.0)
+        return max((self.step + more) / steps if steps else 0.0, self.seconds / seconds if seconds else 0.0)
 
     def backward(self, rows: list[vlm.Tensors]) -> float:
         """Gradients of the mean over rows of each row's mean loss per completion token; returns that mean."""
@@ -191,7 +185,7 @@ class _Trainer:
         size = self.config["micro_batch"] or len(rows)
         total = 0.0
         for at in range(0, len(rows), size):
-            batch = vlm.to_device(vlm.collate(rows[at : at + size], self.pad_id), device)
+            batch = vlm.collate(rows[at : at + size], self.pad_id, device)
             with torch.autocast(device.type, torch.bfloat16, enabled=half):
                 nll, tokens = vlm.completion_loss(self.model, batch)
             loss = (nll / tokens).sum() / len(rows)
@@ -226,17 +220,12 @@ class _Trainer:
             key, seconds, losses = json.loads(kept.metadata()["about"])
             if key != self.key:
                 return
-            for name, parameter in _trained(self.model):
-                with torch.no_grad():
-                    parameter.copy_(kept.get_tensor(f"weight|{name}"))
-                moments = {what: kept.get_tensor(f"{what}|{name}") for what in ("step", "exp_avg", "exp_avg_sq")}
-                self.optimizer.state[parameter] = {
-                    what: value if what == "step" else value.to(parameter.device) for what, value in moments.items()
-                }
+            state = {}
+            for at, (name, parameter) in enumerate(_trained(self.model)):
+                parameter.data.copy_(kept.get_tensor(f"weight|{name}"))
+                state[at] = {what: kept.get_tensor(f"{what}|{name}") for what in ("step", "exp_avg", "exp_avg_sq")}
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
         self.seconds, self.losses = seconds, losses
-
-
-# --- the run log ---
 
 
 def _log(release: Release, config: Json, key: str, base: str, items: list[Example], trainer: _Trainer) -> Json:
@@ -247,21 +236,18 @@ def _log(release: Release, config: Json, key: str, base: str, items: list[Exampl
         "release": {"id": release.id, "version": release.version, "simulated": release.simulated},
         "config": config,
         "base": base,
-        "examples": dict(sorted(Counter(f"{e.task}/{e.style}" for e in items).items())),
-        "clips": len({e.clip_id for e in items}),
+        "conversations": dict(sorted(Counter(f"{e.task}/{e.style}" for e in items).items())),
         "steps": trainer.step,
         "seconds": round(trainer.seconds, 2),
         "loss": [[i + 1, round(fmean(losses[i : i + every]), 5)] for i in range(0, len(losses), every)],
         "parameters": {"all": model.num_parameters(), "trained": model.num_parameters(only_trainable=True)},
         "weights": {p.name: sha256_file(p) for p in sorted((trainer.out / "model").glob("*.safetensors"))},
-        "device": str(next(model.parameters()).device),
         "versions": {"python": platform.python_version()} | {n: version(n) for n in LIBRARIES},
     }
 
 
 def _report(said: Json) -> Report:
-    last = said["loss"][-1][1] if said["loss"] else None
     trained, everything = said["parameters"]["trained"], said["parameters"]["all"]
     note = f"{trained:,} of {everything:,} parameters, {said['steps']} steps in {said['seconds']:.0f} s"
-    counts = {"clips": said["clips"], "conversations": sum(said["examples"].values()), "steps": said["steps"]}
-    return Report("finetune", counts, [f"{note}, last loss {last}"], said)
+    counts = {"conversations": sum(said["conversations"].values()), "steps": said["steps"]}
+    return Report("finetune", counts, [f"{note}, last loss {said['loss'][-1][1]}"], said)

@@ -15,7 +15,7 @@ import json
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,7 @@ def load(
         from peft import PeftModel
 
         net = PeftModel.from_pretrained(net, str(model), use_safetensors=True)
-    return attend_at_once(mend_positions(net.to(where))).eval(), processor
+    return mend_positions(net.to(where)).eval(), processor
 
 
 # --- positions ---
@@ -119,7 +119,6 @@ def rope_index(
     vision: Any,
     input_ids: Any,
     mm_token_type_ids: Any,
-    image_grid_thw: Any = None,
     video_grid_thw: Any = None,
     second_per_grid_ts: Any = None,
     attention_mask: Any = None,
@@ -127,72 +126,32 @@ def rope_index(
 ) -> tuple[Any, Any]:
     """Multimodal rotary positions (3, batch, length) and, per row, last position + 1 - length (batch, 1).
 
-    Text counts up by one on all three axes. A grid of t x h x w merged patches spans time (in steps of
+    Text counts up by one on all three axes. A video's grid of t x h x w merged patches spans time (in steps of
     ``tokens_per_second * seconds per grid step``, truncated), rows and columns; what follows starts after the largest
     position used so far. After Qwen2.5-VL (arXiv 2502.13923, 2.1.2) and its reference implementation.
     """
-    per_second = getattr(vision, "tokens_per_second", None)
-    grids = {kind: iter(g.tolist() if g is not None else ()) for kind, g in ((1, image_grid_thw), (2, video_grid_thw))}
+    grids = iter(video_grid_thw.tolist() if video_grid_thw is not None else ())
     seconds = iter(torch.as_tensor(second_per_grid_ts).tolist() if second_per_grid_ts is not None else ())
+    per_second = getattr(vision, "tokens_per_second", None)
     kept = torch.ones_like(input_ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()
     positions = torch.zeros(3, *input_ids.shape, dtype=torch.long, device=input_ids.device)
     deltas = []
     for row in range(input_ids.shape[0]):
         kinds = mm_token_type_ids[row][kept[row]].tolist()
-        parts, start, at = [], 0, 0
-        while at < len(kinds):
-            if kinds[at] == 0:
-                end = next((i for i in range(at, len(kinds)) if kinds[i]), len(kinds))
-                block = torch.arange(end - at).expand(3, -1)
+        parts, start = [], 0
+        for kind, run in groupby(kinds):
+            if kind == 0:
+                block = torch.arange(len(list(run))).expand(3, -1)
             else:
-                t, h, w = next(grids[kinds[at]])
-                step = per_second * next(seconds, 1.0) if kinds[at] == 2 and per_second else 1.0
-                axes = ((torch.arange(t) * step).long(),)
-                axes += tuple(torch.arange(n // vision.spatial_merge_size) for n in (h, w))
-                block = torch.stack(torch.meshgrid(*axes, indexing="ij")).flatten(1)
+                t, h, w = next(grids)
+                step = per_second * next(seconds, 1.0) if per_second else 1.0
+                sides = (torch.arange(n // vision.spatial_merge_size) for n in (h, w))
+                block = torch.stack(torch.meshgrid((torch.arange(t) * step).long(), *sides, indexing="ij")).flatten(1)
             parts.append(block + start)
             start += int(block.max()) + 1
-            at += block.shape[1]
         positions[:, row, kept[row]] = torch.cat(parts, 1).to(positions.device)
         deltas.append([start - len(kinds)])
     return positions, torch.tensor(deltas, device=input_ids.device)
-
-
-# --- speed ---
-
-
-def attend_at_once(model: Any) -> Any:
-    """Let Qwen2.5-VL's vision tower attend within all frames (or windows) of equal size in one call.
-
-    Without flash attention transformers calls attention once per frame and window: hundreds of calls a layer, most of a
-    small model's time. And its patches, which do not overlap, are embedded by a convolution: on CPU four times slower
-    than the matrix product that it is. The results are the same.
-    """
-    for module in model.modules():
-        if type(module).__name__ == "Qwen2_5_VLVisionAttention":
-            module.forward = functools.partial(_attend, module)
-        if type(module).__name__ == "Qwen2_5_VisionPatchEmbed":
-            module.forward = functools.partial(_embed, module)
-    return model
-
-
-def _embed(module: Any, hidden_states: Any) -> Any:
-    weight = module.proj.weight.flatten(1)
-    return torch.nn.functional.linear(hidden_states.to(weight.dtype), weight)
-
-
-def _attend(module: Any, hidden_states: Any, cu_seqlens: Any, position_embeddings: Any = None, **rest: Any) -> Any:
-    from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_rotary_pos_emb_vision
-
-    lengths = cu_seqlens.diff()
-    if module.config._attn_implementation != "sdpa" or bool((lengths != lengths[0]).any()):
-        rest |= {"cu_seqlens": cu_seqlens, "position_embeddings": position_embeddings}
-        return type(module).forward(module, hidden_states, **rest)
-    q, k, v = module.qkv(hidden_states).unflatten(-1, (3, module.num_heads, -1)).unbind(1)
-    q, k = apply_rotary_pos_emb_vision(q, k, *position_embeddings)
-    q, k, v = (x.unflatten(0, (len(lengths), -1)).transpose(1, 2) for x in (q, k, v))
-    out = torch.nn.functional.scaled_dot_product_attention(q, k, v, scale=module.scaling)
-    return module.proj(out.transpose(1, 2).flatten(2).flatten(0, 1))
 
 
 # --- encoding ---
@@ -210,75 +169,38 @@ def chat(messages: Sequence[Json], *, video: bool = True) -> list[Json]:
     return out
 
 
-@dataclass
-class Encoder:
-    """Prompts, clips and completions as model inputs.
+def encode(processor: Any, messages: Sequence[Json], frames: Frames | None = None, fps: float = 1.0) -> Tensors:
+    """Inputs of one prompt, batch of one, with `frames` at `fps` a second; without frames it is blind."""
+    from transformers.video_utils import VideoMetadata
 
-    The processor is called once per clip (its patches are kept, up to `budget` bytes) and once per prompt and clip
-    shape (its token ids do not depend on the pixels), not once per training step.
-    """
-
-    processor: Any
-    budget: int = 2 << 30
-    _tokens: dict[Any, Tensors] = field(default_factory=dict)
-    _media: dict[Any, Tensors] = field(default_factory=dict)
-
-    def prompt(
-        self, messages: Sequence[Json], key: str = "", frames: Frames | None = None, fps: float = 1.0
-    ) -> Tensors:
-        """Inputs of one prompt, batch of one. `frames` at `fps` a second are named by `key`; None is blind."""
-        text = self.processor.apply_chat_template(
-            chat(messages, video=frames is not None), tokenize=False, add_generation_prompt=True
-        )
-        if frames is None:
-            if text not in self._tokens:
-                self._tokens[text] = self._split(self.processor(text=[text], return_tensors="pt"))[0]
-            return dict(self._tokens[text])
-        shape = (text, frames.shape, round(fps, 6))
-        if shape not in self._tokens or key not in self._media:
-            tokens, media = self._split(self._process(text, frames, fps))
-            self._tokens[shape] = tokens
-            self.budget -= sum(v.nbytes for v in media.values())
-            if self.budget > 0:
-                self._media[key] = media
-            return {**tokens, **media}
-        return {**self._tokens[shape], **self._media[key]}
-
-    def _process(self, text: str, frames: Frames, fps: float) -> Any:
-        from transformers.video_utils import VideoMetadata
-
+    turns = chat(messages, video=frames is not None)
+    text = processor.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    options: dict[str, Any] = {"text": [text], "return_tensors": "pt"}
+    if frames is not None:
         n, height, width, _ = frames.shape
-        about = VideoMetadata(
-            total_num_frames=n, fps=fps, frames_indices=list(range(n)), width=width, height=height, duration=n / fps
-        )
-        videos = [torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)]
-        options = {"do_sample_frames": False, "video_metadata": [about], "return_tensors": "pt"}
-        return self.processor(text=[text], videos=videos, **options)
-
-    def _split(self, encoded: Any) -> tuple[Tensors, Tensors]:
-        tensors = {k: torch.as_tensor(v) for k, v in encoded.items() if k != "video_metadata"}
-        ids, video = tensors["input_ids"], getattr(self.processor, "video_token_id", None)
-        if "mm_token_type_ids" not in tensors and video is not None:  # without them Qwen2.5-VL silently errs
-            tensors["mm_token_type_ids"] = 2 * (ids == video).long()
-        tokens = {k: v for k, v in tensors.items() if k in SEQUENCE}
-        return tokens, {k: v for k, v in tensors.items() if k not in SEQUENCE}
-
-    def complete(self, prompt: Tensors, text: str) -> Tensors:
-        """`prompt` followed by a completion and its end token, with `labels` on the completion only."""
-        tokenizer = self.processor.tokenizer
-        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-        tail = torch.tensor([[*ids, tokenizer.eos_token_id]])
-        out = dict(prompt)
-        for name in SEQUENCE:
-            if name in prompt:
-                more = tail if name == "input_ids" else torch.full_like(tail, int(name == "attention_mask"))
-                out[name] = torch.cat([prompt[name], more], 1)
-        out["labels"] = torch.cat([torch.full_like(prompt["input_ids"], -100), tail], 1)
-        return out
+        about = {"total_num_frames": n, "fps": fps, "frames_indices": list(range(n)), "duration": n / fps}
+        options["videos"] = [torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)]
+        options |= {"do_sample_frames": False, "video_metadata": [VideoMetadata(**about, width=width, height=height)]}
+    tensors = {k: torch.as_tensor(v) for k, v in processor(**options).items() if k != "video_metadata"}
+    if "mm_token_type_ids" not in tensors and hasattr(processor, "video_token_id"):  # Qwen2.5-VL silently errs without
+        tensors["mm_token_type_ids"] = 2 * (tensors["input_ids"] == processor.video_token_id).long()
+    return tensors
 
 
-def collate(rows: Sequence[Tensors], pad_id: int) -> Tensors:
-    """One batch: token tensors padded at their end, media tensors joined along their first axis."""
+def complete(tokenizer: Any, prompt: Tensors, text: str) -> Tensors:
+    """`prompt` followed by a completion and its end token, with `labels` on the completion only."""
+    tail = torch.tensor([[*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]])
+    out = dict(prompt)
+    for name in SEQUENCE:
+        if name in prompt:
+            more = tail if name == "input_ids" else torch.full_like(tail, int(name == "attention_mask"))
+            out[name] = torch.cat([prompt[name], more], 1)
+    out["labels"] = torch.cat([torch.full_like(prompt["input_ids"], -100), tail], 1)
+    return out
+
+
+def collate(rows: Sequence[Tensors], pad_id: int, device: Any = "cpu") -> Tensors:
+    """One batch on `device`: token tensors padded at their end, media tensors joined along their first axis."""
     fill = {"input_ids": pad_id, "labels": -100}
     out: Tensors = {}
     for name in rows[0]:
@@ -287,7 +209,7 @@ def collate(rows: Sequence[Tensors], pad_id: int) -> Tensors:
             longest = max(v.shape[1] for v in values)
             pad = torch.nn.functional.pad
             values = [pad(v, (0, longest - v.shape[1]), value=fill.get(name, 0)) for v in values]
-        out[name] = torch.cat(values)
+        out[name] = torch.cat(values).to(device)
     return out
 
 
@@ -301,8 +223,3 @@ def completion_loss(model: Any, batch: Tensors) -> tuple[Any, Any]:
     logits = model(**inputs, use_cache=False, logits_to_keep=keep).logits[:, :-1].float()
     losses = torch.nn.functional.cross_entropy(logits.mT, tail, reduction="none", ignore_index=-100)
     return losses.sum(1), (tail != -100).sum(1)
-
-
-def to_device(batch: Tensors, device: Any) -> Tensors:
-    """`batch` where the model is."""
-    return {name: value.to(device, non_blocking=True) for name, value in batch.items()}

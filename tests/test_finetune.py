@@ -133,26 +133,14 @@ def test_a_loaded_model_uses_these_positions(toy: Any, loaded: tuple[Any, Any]) 
     assert int(used[:, 0, after].min()) == int(used[:, 0, :after].max()) + 1, "the text must start after the video"
 
 
-def test_attending_at_once_equals_attending_one_by_one(loaded: tuple[Any, Any]) -> None:
-    visual = loaded[0].model.visual
-    patches, grid = torch.randn(2 * 16 + 2 * 16, 1176), torch.tensor([[2, 4, 4], [2, 4, 4]])
-    fast = visual(patches, grid).pooler_output
-    kept = {m: m.__dict__.pop("forward") for m in visual.modules() if "forward" in m.__dict__}
-    assert kept
-    slow = visual(patches, grid).pooler_output
-    for module, forward in kept.items():
-        module.forward = forward
-    torch.testing.assert_close(fast, slow)
-
-
 # --- encoding ---
 
 
 def _row(toy: Any, processor: Any, at: int = 0, task: str = "event") -> dict[str, Any]:
     e = data.examples(toy, [task], "train")[at]
-    frames, fps = data.FrameStore(toy, 4, (56, 56)).get(e.clip_id)
-    encoder = vlm.Encoder(processor)
-    return encoder.complete(encoder.prompt(e.prompt, e.clip_id, frames, fps), e.completion)
+    frames, fps = data.read_frames(toy, 4, (56, 56), e.clip_id)
+    encoded = vlm.encode(processor, e.messages[:-1], frames, fps)
+    return vlm.complete(processor.tokenizer, encoded, e.messages[-1]["content"])
 
 
 def test_labels_are_the_completion_and_its_end_only(toy: Any, loaded: tuple[Any, Any]) -> None:
@@ -170,22 +158,9 @@ def test_labels_are_the_completion_and_its_end_only(toy: Any, loaded: tuple[Any,
     assert row["video_grid_thw"].tolist() == [[2, 4, 4]]
 
 
-def test_cached_inputs_equal_fresh_ones(toy: Any, loaded: tuple[Any, Any]) -> None:
-    """The second clip of a shape takes the first one's token ids; pixels and text must still be its own."""
-    shared = vlm.Encoder(loaded[1])
-    store = data.FrameStore(toy, 4, (56, 56))
-    items = data.examples(toy, ["event", "cot"], "train")
-    for e in [items[0], items[1], items[24], items[25], items[1]]:
-        frames, fps = store.get(e.clip_id)
-        fresh = vlm.Encoder(loaded[1], budget=0).prompt(e.prompt, e.clip_id, frames, fps)
-        got = shared.prompt(e.prompt, e.clip_id, frames, fps)
-        assert fresh.keys() == got.keys()
-        assert all(torch.equal(fresh[k], got[k]) for k in fresh)
-
-
 def test_blind_prompt_has_no_trace_of_a_video(toy: Any, loaded: tuple[Any, Any]) -> None:
     e = data.examples(toy, ["event"], "train")[0]
-    blind = vlm.Encoder(loaded[1]).prompt(e.prompt)
+    blind = vlm.encode(loaded[1], e.messages[:-1])
     assert "pixel_values_videos" not in blind
     assert "vision" not in loaded[1].tokenizer.decode(blind["input_ids"][0])
 
@@ -206,27 +181,22 @@ def test_a_batch_equals_its_rows(toy: Any, loaded: tuple[Any, Any]) -> None:
 
 
 def test_epochs_weigh_tasks_and_never_flip_a_text_with_sides(toy: Any) -> None:
-    items = data.examples(toy, ["event", "cot"], "train")
-    sided = data.Example("clip1_x", "event", "answer", ({"role": "user", "content": "Is the left lane free?"},))
-    stream = data.epochs([*items, sided], {"event": 2.0, "cot": 0.5}, 1, flips=True)
+    sided = data.Example("clip1_x", "event", "answer", [{"role": "user", "content": "Is the left lane free?"}])
+    items = [*data.examples(toy, ["event", "cot"], "train"), sided]
+    stream = data.epochs(items, {"event": 2.0, "cot": 0.5}, 1, flips=True)
     drawn = [next(stream) for _ in range(2 * 25 + 12)]
-    assert sum(e.task == "event" for e in drawn[:50]) >= 36
-    once = {(e.clip_id, e.task) for e in drawn}
-    assert all((e.clip_id, "event") in once for e in items)
-    assert not any(e.flip for e in drawn if e.clip_id == "clip1_x")
-    assert 5 < sum(e.flip for e in drawn) < len(drawn) - 5
-    again = data.epochs([*items, sided], {"event": 2.0, "cot": 0.5}, 1, flips=True)
+    assert sum(items[at].task == "event" for at, _ in drawn[:50]) >= 36
+    assert {at for at, _ in drawn} >= {at for at, e in enumerate(items) if e.task == "event"}
+    assert not any(flip for at, flip in drawn if at == len(items) - 1)
+    assert 5 < sum(flip for _, flip in drawn) < len(drawn) - 5
+    again = data.epochs(items, {"event": 2.0, "cot": 0.5}, 1, flips=True)
     assert drawn == [next(again) for _ in drawn]
 
 
-def test_frames_are_uniform_over_the_clip_and_cached(toy: Any, tmp_path: Path) -> None:
-    store = data.FrameStore(toy, 3, (56, 56), tmp_path)
-    frames, fps = store.get("clip1_train0")
+def test_frames_are_uniform_over_the_clip(toy: Any) -> None:
+    frames, fps = data.read_frames(toy, 3, (56, 56), "clip1_train0")
     assert frames.shape == (3, 56, 56, 3)
     assert fps == pytest.approx(5.0, rel=0.1)  # 3 frames of a clip of 0.6 s
-    again = data.FrameStore(SimpleNamespace(video=None), 3, (56, 56), tmp_path).get("clip1_train0")  # type: ignore[arg-type]
-    assert np.array_equal(again[0], frames)
-    assert again[1] == fps
 
 
 def test_a_split_without_conversations_is_a_data_error(toy: Any) -> None:
@@ -244,10 +214,10 @@ def test_loss_falls_and_the_run_log_is_complete(trained: tuple[Path, Any]) -> No
     assert log["loss"][-1][1] < 0.5
     assert log["steps"] == 60
     assert log["release"]["id"] == "release1_toy"
-    assert log["examples"] == {"cot/cot": 24, "event/answer": 24}
+    assert log["conversations"] == {"cot/cot": 24, "event/answer": 24}
     assert log["parameters"]["all"] == log["parameters"]["trained"] > 100_000
     assert set(log["weights"]) == {"model.safetensors"}
-    assert {p.suffix for p in out.rglob("*")} <= {"", ".json", ".jinja", ".safetensors", ".npz"}, "no pickled weights"
+    assert {p.suffix for p in out.rglob("*")} <= {"", ".json", ".jinja", ".safetensors"}, "no pickled weights"
     assert report.counts["steps"] == 60
 
 
@@ -305,7 +275,7 @@ def test_gradients_do_not_depend_on_the_micro_batch(toy: Any, loaded: tuple[Any,
     for micro in (None, 1, 3):
         model.zero_grad()
         config = {**CONFIG, "max_steps": 1, "micro_batch": micro}
-        train._Trainer(model, None, config, "", Path(), 0).backward(rows)
+        train._Trainer(model, config, "", Path(), 0).backward(rows)
         found.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
     model.zero_grad()
     torch.testing.assert_close(found[0], found[1], rtol=1e-3, atol=1e-5)
@@ -317,16 +287,14 @@ def test_an_adapter_equals_its_merged_model(trained: tuple[Path, Any], toy: Any,
         **CONFIG,
         "model": str(trained[0] / "model"),
         "lora": {"r": 4, "alpha": 8, "dropout": 0.0},
-        "freeze_vision": True,
     }
     report = train.run(toy, {**config, "max_steps": 3, "lr": 1e-2}, tmp_path)
     assert set(report.data["weights"]) == {"adapter_model.safetensors"}
     assert 0 < report.data["parameters"]["trained"] < report.data["parameters"]["all"] / 4
     model, processor = vlm.load(tmp_path / "model", device="cpu")
-    assert not [n for n, _ in model.named_parameters() if "lora" in n and "visual" in n]
     batch = vlm.collate([_row(toy, processor, 1)], 0)
     adapted = vlm.completion_loss(model, batch)[0].item()
-    merged = vlm.attend_at_once(vlm.mend_positions(model.merge_and_unload()))
+    merged = vlm.mend_positions(model.merge_and_unload())
     base = vlm.load(trained[0] / "model", device="cpu")[0]
     assert vlm.completion_loss(merged, batch)[0].item() == pytest.approx(adapted, rel=1e-4)
     assert vlm.completion_loss(base, batch)[0].item() != pytest.approx(adapted, rel=1e-3)
