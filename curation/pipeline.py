@@ -115,7 +115,7 @@ def evaluate(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progres
     if not (model / "train.json").is_file():
         raise DataError(f"{model}: no trained model; run `autodrive finetune` first")
     config = {k: recipe["finetune"][k] for k in ("frames", "size", "precision", "device")} | recipe["eval"]
-    config |= {"seed": recipe.seed, "cache": str(model / "frames"), "revision": None}
+    config |= {"seed": recipe.seed, "revision": None}
     out = ws.root / "reports" / release.version / model.name
     named = recipe["finetune"]["model"]
     base = model / "base" if named == "tiny" else named
@@ -182,7 +182,10 @@ def _context(release: Release, times: int, calibration: Json) -> Json:
     ]
     probe = [{k: r[k] for k in ("task", "family", "n", "accuracy", "chance", "verdict")} for r in info["probe"]]
     attributes = {
-        row["clip_id"]: {a["name"]: a["value"] for a in row["attributes"] if a["name"] in SLICES}
+        row["clip_id"]: {
+            "slice": row["slice"],
+            **{a["name"]: a["value"] for a in row["attributes"] if a["name"] in SLICES},
+        }
         for row in release.rows("event", "test")
     }
     gates = [f"Gate on {g['message']}." for g in info["gate"]]

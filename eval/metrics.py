@@ -32,8 +32,8 @@ Bools = NDArray[np.bool_]
 class Table:
     """One arm's predictions as arrays over n clips, in order of clip id; truth and prediction as index of CLASSES."""
 
-    clips: tuple[str, ...]
-    groups: tuple[str, ...]
+    clips: NDArray[np.str_]
+    groups: NDArray[np.str_]
     truth: Ints  # (n,)
     pred: Ints  # (n,)
     scores: Floats  # (n, K), rows sum to 1
@@ -46,11 +46,9 @@ class Table:
         """(n,): the position of each clip's group among the sorted groups."""
         return np.unique(self.groups, return_inverse=True)[1].astype(np.int64)
 
-    def take(self, clips: set[str]) -> Table:
-        """The rows of `clips` only."""
-        at = [i for i, c in enumerate(self.clips) if c in clips]
-        names = tuple(self.clips[i] for i in at), tuple(self.groups[i] for i in at)
-        return Table(*names, self.truth[at], self.pred[at], self.scores[at])
+    def take(self, rows: Bools) -> Table:
+        """The marked rows only."""
+        return Table(self.clips[rows], self.groups[rows], self.truth[rows], self.pred[rows], self.scores[rows])
 
     def constant(self, answer: str) -> Table:
         """The same clips, all answered with `answer`, all scored alike."""
@@ -59,26 +57,15 @@ class Table:
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Prediction rows of one arm as arrays.
-
-    Raises DataError for a clip given twice, a truth or answer that is no class, or scores that are no probabilities.
-    """
+    """Prediction rows of one arm as arrays. Raises DataError for a clip given twice or a class that is none of ours."""
     rows = sorted(rows, key=lambda r: str(r["clip_id"]))
-    clips = tuple(str(r["clip_id"]) for r in rows)
-    for i, row in enumerate(rows):
-        if i and clips[i] == clips[i - 1]:
-            raise DataError(f"predictions: clip {clips[i]} is answered twice in one arm; score a clip once per arm")
-        for key in ("truth", "pred"):
-            if row[key] not in CLASSES:
-                raise DataError(f"predictions: clip {clips[i]}: {key} {row[key]!r} is none of {', '.join(CLASSES)}")
-    scores = np.array([[float(row["scores"].get(c, 0.0)) for c in CLASSES] for row in rows])
-    total = scores.sum(axis=1, keepdims=True)
-    bad = ~np.isfinite(scores).all(axis=1) | (scores < 0).any(axis=1) | (total[:, 0] <= 0)
-    if bad.any():
-        clip = clips[bad.argmax()]
-        raise DataError(f"predictions: clip {clip}: scores must be finite, not negative and not all zero")
+    clips, groups = (np.array([str(r[key]) for r in rows]) for key in ("clip_id", "group"))
+    if len(set(clips)) < len(rows):
+        raise DataError("predictions: a clip is answered twice in one arm; score a clip once per arm")
+    if unknown := {r[key] for r in rows for key in ("truth", "pred")} - {*CLASSES}:
+        raise DataError(f"predictions: {unknown.pop()!r} is none of {', '.join(CLASSES)}")
     truth, pred = (np.array([CLASSES.index(r[key]) for r in rows], dtype=np.int64) for key in ("truth", "pred"))
-    return Table(clips, tuple(str(r["group"]) for r in rows), truth, pred, scores / total)
+    return Table(clips, groups, truth, pred, np.array([[r["scores"].get(c, 0.0) for c in CLASSES] for r in rows]))
 
 
 def confusion(t: Table, weights: Floats) -> Floats:
@@ -125,12 +112,6 @@ def measure(t: Table, weights: Floats) -> dict[str, Floats]:
     at = [CLASSES.index(p) for p in POSITIVE]
     out["average_precision"] = average_precision(np.isin(t.truth, at), t.scores[:, at].sum(axis=1), weights)
     return out
-
-
-def score(t: Table) -> dict[str, float | None]:
-    """Every score of `t` with each clip counted once; None where undefined."""
-    values = measure(t, np.ones((1, len(t))))
-    return {name: None if np.isnan(v[0]) else float(v[0]) for name, v in values.items()}
 
 
 def bears_on(t: Table, name: str) -> Bools:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,8 @@ ARM_TEXT = {
     "first_frame": "the first frame only",
     "blind": "no frames",
 }
-COMPARED = {f"f1.{TARGET}": f"{TARGET} F1", "accuracy": "accuracy"}  # scores that are drawn and tested
+DRAWN = {f"f1.{TARGET}": f"{TARGET} F1", "accuracy": "accuracy"}  # beside the best constant answer
+SHOWN = DRAWN | {"macro_f1": "macro F1", "average_precision": "AP"}
 
 
 def number(value: float | None, digits: int = 2, signed: bool = False) -> str:
@@ -43,11 +43,9 @@ def interval(m: Row, signed: bool = False) -> str:
     return f"{value} [{number(m['low'], signed=signed)}, {number(m['high'], signed=signed)}]"
 
 
-def p_value(p: float | None, equals: str = "= ") -> str:
-    """`= 0.012`, `< 0.001`, or a dash where it is undefined."""
-    if p is None:
-        return "–"
-    return "< 0.001" if p < 0.001 else f"{equals}{p:.3f}"
+def p_value(p: float) -> str:
+    """`= 0.012`, or `< 0.001`."""
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
 
 
 def words(key: Any) -> str:
@@ -61,19 +59,15 @@ def label(key: Any) -> str:
     return text if text[1:2] in ("", " ") else text[:1].upper() + text[1:]
 
 
-def columns(rows: Sequence[Row]) -> Json:
-    """A table of dicts: rows, names, and which hold figures. {value, low, high}, as a cell or a row, is one figure."""
-
-    def shown(row: Row, key: str) -> Any:
-        value = row[key]
-        if key == "value" and "low" in row:
-            return interval(row)
-        return interval(value) if isinstance(value, Mapping) and value.keys() >= {"value", "low", "high"} else value
-
-    table = [{k: shown(row, k) for k in row if k not in ("low", "high")} for row in rows]
-    keys = list(dict.fromkeys(k for r in table for k in r))
-    figures = [k for k in keys if all(r.get(k) is None or re.match(r"^[\d\u2212+<=–.-]", str(r[k])) for r in table)]
-    return {"names": keys, "figures": figures, "rows": table}
+def cell(value: Any) -> str:
+    """Any value of the context on one line."""
+    if value is None or isinstance(value, float):
+        return number(value, 3)
+    if isinstance(value, Mapping):
+        if value.keys() >= {"value", "low", "high"}:
+            return interval(value)
+        return ", ".join(f"{label(k)}: {cell(v)}" for k, v in value.items())
+    return ", ".join(map(cell, value)) if isinstance(value, list) else str(value)
 
 
 def is_table(value: Any) -> bool:
@@ -94,25 +88,24 @@ def _wrong(predictions: Sequence[Row]) -> list[Row]:
 def render(s: Json, predictions: Sequence[Row], context: Mapping[str, Any], media: Media) -> str:
     """The page. `context` holds what only the caller knows, each as text, a dict, or a list of dicts (a table):
 
-    title, provenance, splits (how they were made), data (what was scored), agreement (rows with field, measure, value,
-    low, high), probe (text-prior probe), test_scored (how many models were scored on this test split), simulated (bool:
-    raters were). Further keys follow as sections under their names.
+    title, provenance, splits (how they were made), data (what was scored), agreement, probe (text-prior probe),
+    test_scored (how many models were scored on this test split), simulated (bool: raters were). Further keys follow as
+    sections under their names.
     """
     known = {"title", "provenance", "splits", "data", "agreement", "probe", "test_scored", "simulated", "attributes"}
     m = s["arms"]["full"]["metrics"]
     wrong = _wrong(predictions)
     page = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined)
-    page.filters |= {"number": number, "interval": interval, "p_value": p_value}
-    page.filters |= {"words": words, "label": label, "columns": columns}
+    page.filters |= {"number": number, "interval": interval, "words": words, "label": label, "cell": cell}
     return page.get_template("page.html").render(
         s=s,
         context=context,
         is_table=is_table,
         classes=CLASSES,
-        compared=COMPARED,
+        drawn=DRAWN,
+        shown=SHOWN,
         arm_text=ARM_TEXT,
         positive=POSITIVE,
-        shown=COMPARED | {"macro_f1": "macro F1", "average_precision": "AP"},
         by_class=[
             {"class": words(c), "clips": n} | {k: m[f"{k}.{c}"] for k in ("precision", "recall", "f1")}
             for c, n in s["class_counts"].items()

@@ -10,22 +10,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
+from scipy.optimize import minimize
+from scipy.special import log_softmax, softmax
 
 from curation.errors import DataError
 from curation.ids import make_id, seeded, sha256_file
 from curation.release import Release, write_atomic
 from curation.types import Json, Progress, Report
 from finetune import vlm
-from finetune.data import FrameStore
+from finetune.data import read_frames
 from finetune.vlm import Frames, torch
 
+KEPT = 1000  # clips whose frames stay in memory for the next arm
 SPLITS = ("test", "validation")  # what is predicted, and what calibrates
 Array = NDArray[np.float64]
 Known = dict[tuple[str, str, str], list[float]]  # log-likelihood of each class by split, arm, clip
@@ -34,26 +36,59 @@ Known = dict[tuple[str, str, str], list[float]]  # log-likelihood of each class 
 def run(release: Release, model_dir: str | Path, config: Json, out: Path, progress: Progress | None = None) -> Report:
     """Write predictions of the test split to `out` (JSONL, a row per clip and arm), going on where a kill stopped it.
 
-    Row: clip_id, group, arm, truth, pred, scores {class: probability}, slice. Beside it, `<out>.raw.jsonl` holds the
-    log-likelihoods. `config`: the recipe's section `eval`, of `finetune` frames, size, precision and device, and seed,
-    cache (folder of decoded frames) and the model's revision. Raises DataError for a release without what is asked.
+    Row: clip_id, group, arm, truth, pred, scores {class: probability}. Beside it, `<out>.raw.jsonl` holds the
+    log-likelihoods. `config`: the recipe's section `eval`, of `finetune` frames, size, precision and device, and seed
+    and the model's revision. Raises DataError for a release without what is asked.
     """
     rows = {split: _rows(release, split) for split in SPLITS}
     classes, around = _answers([*_rows(release, "train"), *rows["validation"]])
+    completions = [around[0] + c + around[1] for c in classes]
     model, processor = vlm.load(model_dir, config["revision"], device=config["device"], dtype=config["precision"])
     about = {k: config[k] for k in ("revision", "frames", "size", "precision", "seed")}
     key = make_id("scores", [release.id, _weights(model_dir), about, classes, around])
     out.parent.mkdir(parents=True, exist_ok=True)
-    frames = FrameStore(release, config["frames"], tuple(config["size"]), Path(config["cache"]))
-    answers = [around[0] + c + around[1] for c in classes]
-    encoder = vlm.Encoder(processor, budget=0)
-    scorer = _Scorer(model, encoder, frames, config, answers, out.with_suffix(".raw.jsonl"), key)
-    for split, wanted in rows.items():
-        scorer.score(split, wanted, progress)
-    predictions, calibration = _decide(rows, config["arms"], scorer.known, classes)
+    raw = out.with_suffix(".raw.jsonl")
+    known = _kept(raw, key)
+    read = lru_cache(KEPT)(partial(read_frames, release, config["frames"], tuple(config["size"])))
+    size = max(1, config["batch_size"] // len(classes))
+    for split, arm in ((split, arm) for split in SPLITS for arm in config["arms"]):
+        todo = [row for row in rows[split] if (split, arm, row["clip_id"]) not in known]
+        for at in range(0, len(todo), size):
+            prompts = []
+            for row in todo[at : at + size]:
+                frames, fps = read(row["clip_id"])
+                seen = shown(frames, arm, row["clip_id"], config["seed"])
+                prompts.append(vlm.encode(processor, row["prompt"], seen, fps))
+            with raw.open("a", encoding="utf-8") as f:
+                for row, scores in zip(todo[at:], loglik(model, processor, prompts, completions), strict=False):
+                    known[split, arm, row["clip_id"]] = scores
+                    told = {"key": key, "split": split, "arm": arm, "clip_id": row["clip_id"], "loglik": scores}
+                    f.write(json.dumps(told) + "\n")
+            if progress:
+                progress(f"eval, {split}, {arm}", at + len(prompts), len(todo))
+    predictions, calibration = _decide(rows, config["arms"], known, classes)
     write_atomic(out, "".join(json.dumps(r, sort_keys=True) + "\n" for r in predictions).encode())
     data: Json = {"key": key, "classes": classes, "calibration": calibration}
     return Report("predict", {"clips": len(rows["test"]), "arms": len(config["arms"])}, data=data)
+
+
+def _kept(raw: Path, key: str) -> Known:
+    """What an earlier run with the same key scored; a last line that was torn by a kill is cut off."""
+    text = raw.read_text(encoding="utf-8") if raw.is_file() else ""
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        raw.write_text(whole, encoding="utf-8")
+    rows = (row for row in map(json.loads, whole.splitlines()) if row["key"] == key)
+    return {(row["split"], row["arm"], row["clip_id"]): row["loglik"] for row in rows}
+
+
+def loglik(model: Any, processor: Any, prompts: Sequence[vlm.Tensors], completions: Sequence[str]) -> list[list[float]]:
+    """Log-likelihood of each completion after each prompt."""
+    rows = [vlm.complete(processor.tokenizer, p, text) for p in prompts for text in completions]
+    with torch.inference_mode():
+        batch = vlm.collate(rows, processor.tokenizer.pad_token_id, model.device)
+        nll, _ = vlm.completion_loss(model, batch)
+    return (-nll.double()).view(len(prompts), len(completions)).cpu().tolist()  # type: ignore[no-any-return]
 
 
 def _decide(rows: dict[str, list[Json]], arms: list[str], known: Known, classes: list[str]) -> tuple[list[Json], Json]:
@@ -68,7 +103,7 @@ def _decide(rows: dict[str, list[Json]], arms: list[str], known: Known, classes:
         calibration[arm] = {"scale": scale, "bias": shift, "n": len(truth)}
         for row in rows["test"]:
             p = softmax(scale * np.array(known["test", arm, row["clip_id"]]) + bias).round(6)
-            told = {k: row[k] for k in ("clip_id", "group", "truth", "slice")}
+            told = {k: row[k] for k in ("clip_id", "group", "truth")}
             told |= {"arm": arm, "pred": classes[int(p.argmax())]}
             predictions.append({**told, "scores": dict(zip(classes, p.tolist(), strict=True))})
     return predictions, calibration
@@ -102,9 +137,6 @@ def _weights(model_dir: str | Path) -> Any:
     return found or str(model_dir)
 
 
-# --- arms ---
-
-
 def shown(frames: Frames, arm: str, clip_id: str, seed: int = 0) -> Frames | None:
     """What an arm lets the model see of `frames` (time, height, width, 3); None is nothing at all.
 
@@ -121,79 +153,18 @@ def shown(frames: Frames, arm: str, clip_id: str, seed: int = 0) -> Frames | Non
     return frames
 
 
-@dataclass
-class _Scorer:
-    """Log-likelihoods of the classes' answers by (split, arm, clip); the file `raw` keeps them line by line."""
-
-    model: Any
-    encoder: vlm.Encoder
-    frames: FrameStore
-    config: Json
-    completions: list[str]
-    raw: Path
-    key: str  # lines of another one are not ours
-
-    def __post_init__(self) -> None:
-        text = self.raw.read_text(encoding="utf-8") if self.raw.is_file() else ""
-        whole = text[: text.rfind("\n") + 1]
-        if whole != text:  # the last line was torn by a kill
-            self.raw.write_text(whole, encoding="utf-8")
-        rows = [row for row in map(json.loads, whole.splitlines()) if row["key"] == self.key]
-        self.known: Known = {(row["split"], row["arm"], row["clip_id"]): row["loglik"] for row in rows}
-
-    def score(self, split: str, rows: list[Json], progress: Progress | None) -> None:
-        """Make all of `rows` known, in every arm of the config."""
-        size = max(1, self.config["batch_size"] // len(self.completions))
-        for arm in self.config["arms"]:
-            todo = [row for row in rows if (split, arm, row["clip_id"]) not in self.known]
-            for at in range(0, len(todo), size):
-                part = todo[at : at + size]
-                told = {"key": self.key, "split": split, "arm": arm}
-                scored = self([self._prompt(row, arm) for row in part])
-                lines = [{**told, "clip_id": r["clip_id"], "loglik": x} for r, x in zip(part, scored, strict=True)]
-                self.known |= {(split, arm, line["clip_id"]): line["loglik"] for line in lines}
-                with self.raw.open("a", encoding="utf-8") as f:
-                    f.write("".join(json.dumps(line) + "\n" for line in lines))
-                if progress:
-                    progress(f"eval, {split}, {arm}", at + len(part), len(todo))
-
-    def _prompt(self, row: Json, arm: str) -> vlm.Tensors:
-        frames, fps = self.frames.get(row["clip_id"])
-        seen = shown(frames, arm, row["clip_id"], self.config["seed"])
-        return self.encoder.prompt(row["prompt"], f"{arm} {row['clip_id']}", seen, fps)
-
-    def __call__(self, prompts: Sequence[vlm.Tensors]) -> list[list[float]]:
-        rows = [self.encoder.complete(p, text) for p in prompts for text in self.completions]
-        with torch.inference_mode():
-            batch = vlm.collate(rows, self.encoder.processor.tokenizer.pad_token_id)
-            nll, _ = vlm.completion_loss(self.model, vlm.to_device(batch, self.model.device))
-        return (-nll.double()).view(len(prompts), len(self.completions)).cpu().tolist()  # type: ignore[no-any-return]
-
-
-# --- calibration ---
-
-
 def calibrate(loglik: Array, truth: NDArray[np.int64]) -> tuple[float, Array]:
     """Scale a >= 0 and class biases b (sum 0) that maximise the likelihood of `truth` (n,) given `loglik` (n, classes).
 
     Weak normal priors (log a around 0, b around equal mean scores) keep them finite when the classes separate.
     """
-    centred = torch.from_numpy(loglik - loglik.mean(-1, keepdims=True))
-    right = torch.from_numpy(truth)
+    centred = loglik - loglik.mean(-1, keepdims=True)
     start = -centred.mean(0)
-    log_scale = torch.zeros((), dtype=torch.float64, requires_grad=True)
-    shift = torch.zeros_like(start, requires_grad=True)
-    newton = torch.optim.LBFGS([log_scale, shift], max_iter=200, line_search_fn="strong_wolfe")
 
-    def loss() -> Any:
-        newton.zero_grad()
-        logits = log_scale.exp() * (centred + start) + shift
-        total = torch.nn.functional.cross_entropy(logits, right, reduction="sum")
-        total = total + (log_scale**2 + (shift**2).sum()) / 8
-        total.backward()
-        return total
+    def loss(x: Array) -> float:
+        logits = np.exp(x[0]) * (centred + start) + x[1:]
+        return float((x**2).sum() / 8 - log_softmax(logits, axis=1)[np.arange(len(truth)), truth].sum())
 
-    newton.step(loss)
-    scale = log_scale.detach().exp()
-    bias = scale * start + shift.detach()
-    return float(scale), (bias - bias.mean()).numpy()
+    found: Array = minimize(loss, np.zeros(1 + len(start))).x
+    bias = np.exp(found[0]) * start + found[1:]
+    return float(np.exp(found[0])), bias - bias.mean()

@@ -1,7 +1,7 @@
 """From predictions to a summary of scores with intervals, and to one page that answers what a referee asks.
 
-A prediction row: {"clip_id", "group", "arm", "truth", "pred", "scores": {class: probability}, "slice"}. The arms show
-the same trained model less and less: `full` the whole clip, `shuffled` its frames in another order, `first_frame` and
+A prediction row: {"clip_id", "group", "arm", "truth", "pred", "scores": {class: probability}}. The arms show the same
+trained model less and less: `full` the whole clip, `shuffled` its frames in another order, `first_frame` and
 `last_frame` one frame, `blind` none; `untrained` is the whole clip before training.
 """
 
@@ -18,8 +18,8 @@ import numpy as np
 from curation.errors import DataError
 from curation.types import Json
 from eval import metrics, page, stats
-from eval.metrics import CLASSES, POSITIVE, TARGET, Floats, Table, confusion
-from eval.page import ARM_TEXT, COMPARED, Media, Row
+from eval.metrics import CLASSES, TARGET, Floats, Table
+from eval.page import ARM_TEXT, Media, Row
 
 HEADLINE = f"f1.{TARGET}"
 LARGEST_SLICES = 12  # values of an attribute that are shown
@@ -47,38 +47,39 @@ def scored(t: Table) -> Scored:
     replicates = stats.bootstrap(lambda w: metrics.measure(t, w), group)
     fixed = len(set(t.pred.tolist())) == 1
     out: Json = {}
-    for name, value in metrics.score(t).items():
+    for name, values in metrics.measure(t, np.ones((1, len(t)))).items():
         bearing = metrics.bears_on(t, name)
         clips, groups = int(bearing.sum()), len(set(group[bearing].tolist()))
-        low, high, note = None, None, ""
-        if value is None:
+        value, low, high, note = float(values[0]), None, None, ""
+        if np.isnan(value):
             note = UNDEFINED[name.partition(".")[0]]
         else:
             bounds, note = stats.score_interval(value, replicates[name], groups, clips, fixed=fixed)
             low, high = bounds or (None, None)
         told = {"n": len(t), "support": clips, "groups": groups, "note": note}
-        out[name] = {"value": value, "low": low, "high": high, **told}
+        out[name] = {"value": None if np.isnan(value) else value, "low": low, "high": high, **told}
     return Scored(t, out, replicates)
 
 
 def difference(a: Scored, b: Scored, name: str) -> Json:
-    """Score `name` of a - b, over the same clips: {value, low, high, p, se, n, groups, note}.
+    """Score `name` of a - b, over the same clips: {value, low, high, p, n, groups, note}.
 
     Groups are resampled for both arms at once. Where that moves nothing, because an arm or the difference is the same
     in every group, the two arms' own intervals are added instead: a few clips that agree prove no equality.
     """
     x, y, groups = a.scores[name], b.scores[name], len(set(a.table.groups))
-    out: Json = dict.fromkeys(("value", "low", "high", "p", "se"))
+    out: Json = dict.fromkeys(("value", "low", "high", "p"))
     out |= {"n": len(a.table), "groups": groups, "note": x["note"] or y["note"]}
     if x["value"] is None or y["value"] is None:
         return out
     xs, ys = a.replicates[name], b.replicates[name]
     value = x["value"] - y["value"]
     se, note = stats.spread(xs - ys, groups)
-    out |= {"value": value, "se": se, "note": note}
+    out |= {"value": value, "note": note}
     if se is None:
         return out
-    bounds = stats.difference_interval(value, se, groups)
+    half = stats.t_of(groups) * se
+    bounds = value - half, value + half
     if x["low"] is not None and y["low"] is not None and min(np.nanstd(v) for v in (xs, ys, xs - ys)) < stats.NO_SPREAD:
         bounds = stats.square_and_add(x["value"], (x["low"], x["high"]), y["value"], (y["low"], y["high"]))
         out["note"] = "from the intervals of both arms"
@@ -87,44 +88,36 @@ def difference(a: Scored, b: Scored, name: str) -> Json:
 
 
 def summarize(predictions: Sequence[Row], attributes: Mapping[str, Json] | None = None) -> Json:
-    """All scores of all arms, their difference to `full`, the best constant answer, slices and verdicts, as JSON data.
+    """All scores of all arms, how far their F1 is below that of `full`, the best constant answer, slices and verdicts.
 
-    `attributes` gives further slices: clip id -> {"cause": ..., "weather": ...}. Raises DataError where arm `full` is
+    `attributes` gives the slices: clip id -> {"cause": ..., "weather": ...}. Raises DataError where arm `full` is
     missing, rows contradict one another, or the arms did not answer the same clips.
     """
     arms = {name: scored(t) for name, t in _tables(predictions).items()}
     full = arms["full"]
-    once = np.ones((1, len(full.table)))
     constant: Json = {}
-    against: Json = {}
     for name, answer in metrics.best_constant(full.table).items():
         always = scored(full.table.constant(answer))
         constant[name] = always.scores[name] | {"answer": answer}
-        against[name] = difference(full, always, name)
-        against[name]["p_adjusted"] = against[name]["p"]  # asked first and alone; the arms are a family
-    differences: Json = {"constant": against}
-    others = {k: arm for k, arm in arms.items() if k != "full"}
-    for key, arm in others.items():
-        differences[key] = {name: difference(full, arm, name) for name in COMPARED}
-    for name in COMPARED:
-        adjusted = stats.holm({k: p for k in others if (p := differences[k][name]["p"]) is not None})
-        for key in others:
-            differences[key][name]["p_adjusted"] = adjusted.get(key)
+        if name == HEADLINE:
+            against = difference(full, always, HEADLINE)
+    differences = {name: difference(full, arm, HEADLINE) for name, arm in arms.items() if name != "full"}
+    adjusted = stats.holm({k: d["p"] for k, d in differences.items() if d["p"] is not None})
+    for name, told in differences.items():
+        told["p_adjusted"] = adjusted.get(name)
+    differences["constant"] = against | {"p_adjusted": against["p"]}  # asked first and alone; the arms are a family
+    once = np.ones((1, len(full.table)))
     summary = {
-        "format": 1,
-        "setting": {"classes": list(CLASSES), "target": TARGET, "positive": list(POSITIVE), "level": stats.LEVEL}
-        | {"replicates": stats.REPLICATES, "seed": stats.SEED},
+        "replicates": stats.REPLICATES,
+        "seed": stats.SEED,
         "clips": len(full.table),
         "groups": len(set(full.table.groups)),
         "class_counts": {c: int((full.table.truth == i).sum()) for i, c in enumerate(CLASSES)},
-        "arms": {
-            name: {"n": len(once[0]), "confusion": confusion(arm.table, once)[0].astype(int).tolist()}
-            | {"metrics": arm.scores}
-            for name, arm in arms.items()
-        },
+        "confusion": metrics.confusion(full.table, once)[0].astype(int).tolist(),
+        "arms": {name: {"n": len(arm.table), "metrics": arm.scores} for name, arm in arms.items()},
         "constant": constant,
         "differences": differences,
-        "slices": _slices(predictions, full.table, attributes or {}),
+        "slices": _slices(full.table, attributes or {}),
     }
     return summary | {"verdicts": verdicts(summary)}
 
@@ -138,36 +131,27 @@ def _tables(predictions: Sequence[Row]) -> dict[str, Table]:
         raise DataError("predictions: no arm 'full'; every other arm is read against it, so predict it first")
     known = [arm for arm in ARM_TEXT if arm in by_arm]
     out = {arm: metrics.table(by_arm[arm]) for arm in [*known, *sorted(by_arm.keys() - known)]}
-    full = out["full"]
     for arm, t in out.items():
-        if (t.clips, t.groups, t.truth.tolist()) != (full.clips, full.groups, full.truth.tolist()):
+        if any(not np.array_equal(getattr(t, k), getattr(out["full"], k)) for k in ("clips", "groups", "truth")):
             raise DataError(f"predictions: arm {arm!r} has other clips, groups or truths than 'full'; predict it again")
     return out
 
 
-def _slices(rows: Sequence[Row], full: Table, attributes: Mapping[str, Json]) -> Json:
-    """Arm `full` by each attribute's values, largest first: attribute -> [{value, n, groups, accuracy, f1}]."""
-    told: dict[str, dict[str, str]] = {c: {} for c in full.clips}
-    for row in rows:
-        clip = str(row["clip_id"])
-        known = {"slice": row.get("slice"), **attributes.get(clip, {})}
-        told[clip] |= {k: str(v) for k, v in known.items() if v is not None}
+def _slices(full: Table, attributes: Mapping[str, Json]) -> Json:
+    """Arm `full` by each attribute's values, largest first: attribute -> [{value, n, groups, accuracy, recall}]."""
     out: Json = {}
-    for name in sorted({k for t in told.values() for k in t}):
-        counts = Counter(t[name] for t in told.values() if name in t)
+    for name in sorted({k for told in attributes.values() for k in told}):
+        values = [attributes.get(clip, {}).get(name) for clip in full.clips.tolist()]
+        counts = Counter(str(v) for v in values if v is not None)
         if len(counts) > 1:
             largest = sorted(counts, key=lambda v: (-counts[v], v))[:LARGEST_SLICES]
-            out[name] = [_slice(full, v, {c for c, t in told.items() if t.get(name) == v}) for v in largest]
+            out[name] = [_slice(full.take(np.array([str(v) == one for v in values])), one) for one in largest]
     return out
 
 
-def _slice(full: Table, value: str, clips: set[str]) -> Json:
-    t = full.take(clips)
-    m = scored(t).scores
-    f1 = m[HEADLINE]
-    if CLASSES.index(TARGET) not in t.truth:  # false alarms alone would make it 0
-        f1 |= {"value": None, "low": None, "high": None, "note": f"no {TARGET} here"}
-    return {"value": value, "n": len(t), "groups": len(set(t.groups)), "accuracy": m["accuracy"], "f1": f1}
+def _slice(t: Table, value: str) -> Json:
+    m, about = scored(t).scores, {"value": value, "n": len(t), "groups": len(set(t.groups))}
+    return {**about, "accuracy": m["accuracy"], f"recall of {TARGET}": m[f"recall.{TARGET}"]}
 
 
 QUESTIONS = {
@@ -188,7 +172,7 @@ def verdicts(summary: Json) -> list[Json]:
     """
     out = []
     for key, question in QUESTIONS.items():
-        d = summary["differences"].get(key, {}).get(HEADLINE)
+        d = summary["differences"].get(key)
         if d is None or d["low"] is None:
             answer, text = "not shown", f"Not shown: {'this arm was not run' if d is None else d['note']}."
         else:

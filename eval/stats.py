@@ -54,7 +54,8 @@ def spread(values: Floats, groups: int) -> tuple[float | None, str]:
     return float(known.std() * math.sqrt(groups / (groups - 1))), ""
 
 
-def _t(groups: int) -> float:
+def t_of(groups: int) -> float:
+    """How many standard errors an interval reaches, with so many groups."""
     return float(stdtrit(groups - 1, (1 + LEVEL) / 2))
 
 
@@ -71,7 +72,7 @@ def score_interval(
     se, why = spread(values, groups)
     if se is None:
         return None, why
-    z = _t(groups)
+    z = t_of(groups)
     if value in (0.0, 1.0):
         return wilson(value * groups, groups, z), f"at the end of the scale: bounded as {groups} independent clips"
     if se >= NO_SPREAD:
@@ -80,15 +81,6 @@ def score_interval(
     if fixed:
         return (value, value), "one fixed answer, and every group holds the classes alike"
     return wilson(value * clips, clips, z), f"the same in every group: bounded as {clips} independent clips"
-
-
-def difference_interval(value: float, se: float, groups: int) -> Bounds:
-    """The interval of a difference between two arms from its bootstrap standard error: value +- t_(G-1) SE.
-
-    Resampling holds each arm as it is, so the test is of equal scores; swapping arms would test that they are alike.
-    """
-    half = _t(groups) * se
-    return value - half, value + half
 
 
 def square_and_add(a: float, a_bounds: Bounds, b: float, b_bounds: Bounds) -> Bounds:
@@ -105,7 +97,7 @@ def p_of(value: float, bounds: Bounds, groups: int) -> float:
     reach = value - bounds[0] if value > 0 else bounds[1] - value
     if value == 0 or reach <= 0:
         return 1.0 if value == 0 else 0.0
-    return float(2 * stdtr(groups - 1, -abs(value) * _t(groups) / reach))
+    return float(2 * stdtr(groups - 1, -abs(value) * t_of(groups) / reach))
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
