@@ -16,11 +16,9 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from curation.errors import UsageError
 from curation.sources.demo import name_of, render
-from curation.sources.demo_causes import CAUSES, CLASSES, GENTLE, LENGTH_S, Scene
 from curation.sources.demo_draw import frames, paint
-from curation.sources.demo_scene import simulate
+from curation.sources.demo_scene import CAUSES, CLASSES, FPS, GENTLE, LENGTH_S, Scene, T, simulate
 
 SIZE = (64, 42)
 TOUCH = 0.02  # metres; less is contact
@@ -57,22 +55,22 @@ def test_bodies_touch_in_collisions_only_and_first_at_the_event() -> None:
         gap = s.clearance()
         if label == "collision":
             assert s.event_s is not None
-            assert np.flatnonzero(gap < TOUCH)[0] == round(s.event_s * s.fps)
+            assert np.flatnonzero(gap < TOUCH)[0] == round(s.event_s * FPS)
             assert gap[-1] > 1, "bodies separate again"
         elif label == "near_collision":
             assert s.event_s is not None
             assert 0.8 < gap.min() < 2.3
-            assert gap[round(s.event_s * s.fps)] < gap.min() + 0.11
+            assert gap[round(s.event_s * FPS)] < gap.min() + 0.11
         else:
             assert s.event_s is None
-            assert gap[round(s.alert_s * s.fps) :].min() > 1.0
+            assert gap[round(s.alert_s * FPS) :].min() > 1.0
 
 
 def braking(s: Scene) -> float:
     """The hardest slowing of the ego car from the alert to just before the event (or the end), m/s²."""
     end = s.event_s if s.event_s is not None else LENGTH_S
-    during = (s.t >= s.alert_s) & (s.t <= end)
-    return float(-np.min(np.diff(s.speed[during]))) * s.fps
+    during = (s.alert_s <= T) & (end >= T)
+    return float(-np.min(np.diff(s.speed[during]))) * FPS
 
 
 def test_evasion_is_hard_in_near_collisions_and_absent_in_normal() -> None:
@@ -80,7 +78,7 @@ def test_evasion_is_hard_in_near_collisions_and_absent_in_normal() -> None:
     normal = [braking(s) for (_, c), s in SCENES.items() if c == "normal"]
     assert min(near) > HARD
     assert max(normal) < GENTLE
-    sideways = [np.abs(np.diff(s.x)).max() * s.fps for (_, c), s in SCENES.items() if c == "normal"]
+    sideways = [np.abs(np.diff(s.x)).max() * FPS for (_, c), s in SCENES.items() if c == "normal"]
     assert max(sideways) < 1.0
 
 
@@ -121,8 +119,8 @@ def test_drawn_frames_are_equal_up_to_the_alert_and_not_afterwards() -> None:
         drawn = [list(frames(SCENES[n, c], SIZE)) for c in CLASSES]
         at = round(SCENES[n, "normal"].alert_s * 10)
         for other in drawn[1:]:
-            assert drawn[0][:at] == other[:at]
-            assert drawn[0][at + 8 :] != other[at + 8 :]
+            assert np.array_equal(drawn[0][:at], other[:at])
+            assert not np.array_equal(drawn[0][at + 8 :], other[at + 8 :])
 
 
 def test_a_jolt_leaves_no_black_corner() -> None:
@@ -157,7 +155,7 @@ def test_the_manifest_says_what_was_simulated(footage: Path) -> None:
     for n in range(TRIPLETS):
         for label in CLASSES:
             s = SCENES[n, label]
-            row = rows[f"clips/{name_of(5, n, DRIVES, SIZE, 10, label=label)}"]
+            row = rows[f"clips/{name_of(5, n, DRIVES, SIZE, label=label)}"]
             assert (row["label"], row["drive"], row["cause"]) == (label, s.drive.key, s.cause)
             assert float(row["trigger_s"]) == s.trigger_s
             if label == "normal":
@@ -169,7 +167,7 @@ def test_the_manifest_says_what_was_simulated(footage: Path) -> None:
 def test_decoded_frames_are_equal_before_the_alert(footage: Path) -> None:
     """The encoder must not look ahead: what comes later may not show in the frames before."""
     for n in range(4):
-        films = [decode(footage / "clips" / name_of(5, n, DRIVES, SIZE, 10, label=c)) for c in CLASSES]
+        films = [decode(footage / "clips" / name_of(5, n, DRIVES, SIZE, label=c)) for c in CLASSES]
         at = round(SCENES[n, "normal"].alert_s * 10)
         pixels = [np.stack([f.to_ndarray() for f in film]) for film in films]
         for other in pixels[1:]:
@@ -202,15 +200,6 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path) -> None:
     assert calls == [("render", 3, 3)]
 
 
-@pytest.mark.parametrize(("triplets", "drives", "size"), [(0, 1, SIZE), (1, 0, SIZE), (1, 1, (63, 42))])
-def test_counts_that_make_no_footage_are_refused(
-    tmp_path: Path, triplets: int, drives: int, size: tuple[int, int]
-) -> None:
-    with pytest.raises(UsageError, match="demo footage"):
-        render(tmp_path, triplets=triplets, drives=drives, seed=1, size=size)
-    assert not list(tmp_path.iterdir())
-
-
 # What must not tell the class
 
 
@@ -222,7 +211,7 @@ def measured(footage: Path) -> dict[str, np.ndarray]:
     out: dict[str, list[list[float]]] = {}
     for n in range(TRIPLETS):
         for label in CLASSES:
-            file = f"clips/{name_of(5, n, DRIVES, SIZE, 10, label=label)}"
+            file = f"clips/{name_of(5, n, DRIVES, SIZE, label=label)}"
             film = decode(footage / file)
             grey = np.stack([f.to_ndarray()[: SIZE[1]] for f in film[::3]])
             facts = {

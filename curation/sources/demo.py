@@ -20,23 +20,23 @@ from pathlib import Path
 import av
 import numpy as np
 from av.codec.context import Flags
+from numpy.typing import NDArray
 
-from curation.errors import UsageError
 from curation.ids import make_id
 from curation.pool import spread
 from curation.release import write_atomic
-from curation.sources.demo_causes import CLASSES, Scene
 from curation.sources.demo_draw import frames
-from curation.sources.demo_scene import simulate
+from curation.sources.demo_scene import CLASSES, FPS, Scene, simulate
 from curation.types import Progress
 
-VERSION = 1  # of the look: part of the file names, so that footage of another version is never mistaken for this
+VERSION = 2  # of the look: part of the file names, so that footage of another version is never mistaken for this
 SIZE = (168, 112)
 X264 = {
     "preset": "superfast",
     "qp": "27",
     "x264-params": "cpu-independent=1:bframes=0:rc-lookahead=0:sync-lookahead=0:mbtree=0:scenecut=0:threads=1",
 }
+_Job = tuple[Path, int, int, int, tuple[int, int]]
 
 
 def render(
@@ -46,7 +46,6 @@ def render(
     drives: int,
     seed: int,
     size: tuple[int, int] = SIZE,
-    fps: int = 10,
     progress: Progress | None = None,
     workers: int = 2,
 ) -> Path:
@@ -55,21 +54,16 @@ def render(
     The files are a function of the arguments, whatever `workers` is; more triplets change no earlier file. A file that
     is there is complete (it was renamed into place) and is not rendered again. Times in the manifest are seconds of
     the file, empty where the class has none; `trigger_s` is there for every file and equal within a triplet.
-    Raises UsageError for counts or a size that make no footage.
     """
-    if triplets < 1 or drives < 1 or fps < 1:
-        raise UsageError(f"demo footage: triplets={triplets}, drives={drives}, fps={fps}; each must be at least 1")
-    if size[0] % 2 or size[1] % 2 or min(size) < 32:
-        raise UsageError(f"demo footage: size {size[0]}x{size[1]}; both sides must be even and at least 32")
     clips = out / "clips"
     clips.mkdir(parents=True, exist_ok=True)
-    jobs = [(clips, seed, n, drives, size, fps) for n in range(triplets)]
+    jobs = [(clips, seed, n, drives, size) for n in range(triplets)]
     jobs = [j for j in jobs if not all((clips / name_of(*j[1:], label=c)).exists() for c in CLASSES)]
     for done, _ in enumerate(spread(_triplet, jobs, workers if len(jobs) > 3 else 1), start=triplets - len(jobs) + 1):
         if progress:
             progress("render", done, triplets)
     rows = [
-        _row(simulate(seed, n, label, drives=drives, fps=fps), name_of(seed, n, drives, size, fps, label=label))
+        _row(simulate(seed, n, label, drives=drives), name_of(seed, n, drives, size, label=label))
         for n in range(triplets)
         for label in CLASSES
     ]
@@ -81,41 +75,37 @@ def render(
     return out / "manifest.csv"
 
 
-def name_of(seed: int, triplet: int, drives: int, size: tuple[int, int], fps: int, *, label: str) -> str:
+def name_of(seed: int, triplet: int, drives: int, size: tuple[int, int], *, label: str) -> str:
     """The opaque name of a file: a hash of all it depends on, so its order says nothing about its class."""
-    return make_id("demo", [VERSION, seed, triplet, drives, size, fps, label]).removeprefix("demo1_")[:16] + ".mp4"
-
-
-_Job = tuple[Path, int, int, int, tuple[int, int], int]
+    return make_id("demo", [VERSION, seed, triplet, drives, size, label]).removeprefix("demo1_")[:16] + ".mp4"
 
 
 def _triplet(job: _Job) -> None:
     """Render what is missing of one triplet; the frames before the alert are drawn once."""
-    clips, seed, triplet, drives, size, fps = job
-    before: list[bytes] = []
+    clips, seed, triplet, drives, size = job
+    before: list[NDArray[np.uint8]] = []
     for label in CLASSES:
-        scene = simulate(seed, triplet, label, drives=drives, fps=fps)
-        first = round(scene.alert_s * fps)
+        scene = simulate(seed, triplet, label, drives=drives)
+        first = round(scene.alert_s * FPS)
         before = before or list(islice(frames(scene, size), first))
-        path = clips / name_of(seed, triplet, drives, size, fps, label=label)
+        path = clips / name_of(seed, triplet, drives, size, label=label)
         if not path.exists():
-            write_atomic(path, encode((*before, *frames(scene, size, first)), size, fps))
+            write_atomic(path, encode((*before, *frames(scene, size, first))))
 
 
-def encode(pictures: Iterable[bytes], size: tuple[int, int], fps: int) -> bytes:
+def encode(pictures: Iterable[NDArray[np.uint8]]) -> bytes:
     """An mp4 of I420 `pictures` at a constant rate: H.264, a key frame each second, start 0, no clock inside."""
-    width, height = size
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4", options={"fflags": "+bitexact"}) as container:
-        stream = container.add_stream("libx264", rate=fps, options=X264)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.codec_context.gop_size = fps
+        stream = container.add_stream("libx264", rate=FPS, options=X264)
+        stream.codec_context.gop_size = FPS
         stream.codec_context.thread_count = 1
         stream.codec_context.flags |= Flags.bitexact
-        for number, data in enumerate(pictures):
-            pixels = np.frombuffer(data, np.uint8).reshape(height * 3 // 2, width)
-            frame = av.VideoFrame.from_ndarray(pixels, "yuv420p")
-            frame.pts, frame.time_base = number, Fraction(1, fps)
+        for number, picture in enumerate(pictures):
+            frame = av.VideoFrame.from_ndarray(picture, "yuv420p")
+            frame.pts, frame.time_base = number, Fraction(1, FPS)
+            if number == 0:
+                stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, "yuv420p"
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return buffer.getvalue()
