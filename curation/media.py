@@ -224,7 +224,7 @@ def cut(src: Path, dst: Path, start_s: float, end_s: float, profile: dict[str, A
         first = next(frames)
         width, height = _even_fit(_shown_size(first[1], stream), profile["height"])
         shown: tuple[float, VideoFrame] | None = None
-        with _h264(dst, rate, width, height, profile["crf"]) as put:
+        with h264(dst, rate, width, height, profile["crf"]) as put:
             targets = [start_s + float(i / rate) for i in range(count)]
             found = _nearest(chain([first], frames), targets)
             for i, (target, (time, frame)) in enumerate(zip(targets, found, strict=True)):
@@ -251,15 +251,17 @@ def _even_fit(size: tuple[int, int], height: int) -> tuple[int, int]:
 
 
 @contextmanager
-def _h264(dst: Path, rate: Fraction, width: int, height: int, crf: int) -> Iterator[Callable[[VideoFrame], None]]:
-    """A function that writes the next frame of `dst`. Raises DataError if it cannot be written."""
+def h264(
+    dst: Path, rate: Fraction, width: int, height: int, crf: int, more: str = ""
+) -> Iterator[Callable[[VideoFrame], None]]:
+    """A function that writes the next frame of `dst`; `more` is for x264. Raises DataError if it cannot be written."""
     second = max(1, round(rate))
     options = {
         "preset": "veryfast",
         "crf": str(crf),
         "bf": "0",
         "flags": "+bitexact",
-        "x264-params": f"cpu-independent=1:threads=1:keyint={second}:min-keyint={second}:scenecut=0",
+        "x264-params": f"cpu-independent=1:threads=1:keyint={second}:min-keyint={second}:scenecut=0{more}",
     }
     try:
         with av.open(str(dst), "w", format="mp4", options={"movflags": "+faststart", "fflags": "+bitexact"}) as out:

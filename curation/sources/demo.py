@@ -4,24 +4,24 @@ Every scene is rendered three times, as collision, near-collision and normal dri
 to the alert: weather, light, road, cause, partner, drive, trigger and length are balanced over the classes by
 construction, and only what happens afterwards tells them apart.
 
-The encoder looks at no later frame (no B-frames, no lookahead, constant quantiser), so the decoded frames before the
-alert are equal as well.
+The encoder looks at no later frame, so the decoded frames before the alert are equal as well.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+import os
 from fractions import Fraction
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 import av
 import numpy as np
-from av.codec.context import Flags
 from numpy.typing import NDArray
 
+from curation import media
 from curation.ids import make_id
 from curation.pool import spread
 from curation.release import write_atomic
@@ -31,12 +31,8 @@ from curation.types import Progress
 
 VERSION = 2  # of the look: part of the file names, so that footage of another version is never mistaken for this
 SIZE = (168, 112)
-X264 = {
-    "preset": "superfast",
-    "qp": "27",
-    "x264-params": "cpu-independent=1:bframes=0:rc-lookahead=0:sync-lookahead=0:mbtree=0:scenecut=0:threads=1",
-}
-_Job = tuple[Path, int, int, int, tuple[int, int]]
+# One quantiser, blind to what comes: neither a file's size nor a frame's grain may foretell the class.
+X264 = ":qp=27:rc-lookahead=0:sync-lookahead=0:mbtree=0"
 
 
 def render(
@@ -57,15 +53,16 @@ def render(
     """
     clips = out / "clips"
     clips.mkdir(parents=True, exist_ok=True)
-    jobs = [(clips, seed, n, drives, size) for n in range(triplets)]
-    jobs = [j for j in jobs if not all((clips / name_of(*j[1:], label=c)).exists() for c in CLASSES)]
-    for done, _ in enumerate(spread(_triplet, jobs, workers if len(jobs) > 3 else 1), start=triplets - len(jobs) + 1):
+    names = [[name_of(seed, n, drives, size, label=label) for label in CLASSES] for n in range(triplets)]
+    todo = [n for n, files in enumerate(names) if not all((clips / file).exists() for file in files)]
+    work = partial(_triplet, clips, seed, drives, size)
+    for done, _ in enumerate(spread(work, todo, workers if len(todo) > 3 else 1), start=triplets - len(todo) + 1):
         if progress:
             progress("render", done, triplets)
     rows = [
-        _row(simulate(seed, n, label, drives=drives), name_of(seed, n, drives, size, label=label))
-        for n in range(triplets)
-        for label in CLASSES
+        _row(simulate(seed, n, label, drives=drives), file)
+        for n, files in enumerate(names)
+        for label, file in zip(CLASSES, files, strict=True)
     ]
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, rows[0], lineterminator="\n")
@@ -80,35 +77,23 @@ def name_of(seed: int, triplet: int, drives: int, size: tuple[int, int], *, labe
     return make_id("demo", [VERSION, seed, triplet, drives, size, label]).removeprefix("demo1_")[:16] + ".mp4"
 
 
-def _triplet(job: _Job) -> None:
+def _triplet(clips: Path, seed: int, drives: int, size: tuple[int, int], triplet: int) -> None:
     """Render what is missing of one triplet; the frames before the alert are drawn once."""
-    clips, seed, triplet, drives, size = job
     before: list[NDArray[np.uint8]] = []
     for label in CLASSES:
         scene = simulate(seed, triplet, label, drives=drives)
         first = round(scene.alert_s * FPS)
         before = before or list(islice(frames(scene, size), first))
         path = clips / name_of(seed, triplet, drives, size, label=label)
-        if not path.exists():
-            write_atomic(path, encode((*before, *frames(scene, size, first))))
-
-
-def encode(pictures: Iterable[NDArray[np.uint8]]) -> bytes:
-    """An mp4 of I420 `pictures` at a constant rate: H.264, a key frame each second, start 0, no clock inside."""
-    buffer = io.BytesIO()
-    with av.open(buffer, "w", format="mp4", options={"fflags": "+bitexact"}) as container:
-        stream = container.add_stream("libx264", rate=FPS, options=X264)
-        stream.codec_context.gop_size = FPS
-        stream.codec_context.thread_count = 1
-        stream.codec_context.flags |= Flags.bitexact
-        for number, picture in enumerate(pictures):
-            frame = av.VideoFrame.from_ndarray(picture, "yuv420p")
-            frame.pts, frame.time_base = number, Fraction(1, FPS)
-            if number == 0:
-                stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, "yuv420p"
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return buffer.getvalue()
+        if path.exists():
+            continue
+        beside = path.with_suffix(f".{os.getpid()}.part")
+        with media.h264(beside, Fraction(FPS), *size, crf=0, more=X264) as put:
+            for number, picture in enumerate((*before, *frames(scene, size, first))):
+                frame = av.VideoFrame.from_ndarray(picture, "yuv420p")
+                frame.pts, frame.time_base = number, Fraction(1, FPS)
+                put(frame)
+        beside.replace(path)
 
 
 def _row(scene: Scene, name: str) -> dict[str, str]:

@@ -216,8 +216,7 @@ def simulate(seed: int, triplet: int, label: str, *, drives: int) -> Scene:
 def _speed(s: Scene, label: str) -> Array:
     """The ego car's speed per frame, m/s: brakes late, hard or gently, and goes on at one speed in all classes."""
     d, alert = s.draws, s.alert_s
-    dt, span = s.touch - alert, s.closest - alert
-    low = 0.12 if d["struck"] and s.cause == "crossing_vehicle" and label == "collision" else 0.02
+    dt, span, low = s.touch - alert, s.closest - alert, 0.02
     if label == "collision":
         keys = [(alert + 0.45 * dt, 1), (s.touch, 0.6), (s.touch + 0.15, low), (s.touch + 0.9, low)]
     elif label == "near_collision":  # what it travels up to the closest approach: as in the collision, less the margin
