@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from curation.errors import UsageError
+from curation.errors import Refused, UsageError
 from curation.ids import make_id
 from curation.models.endpoint import Model, load_model
 from curation.models.frames import FrameSpec
@@ -75,12 +75,12 @@ def check_price(model: Model, recipe: Recipe) -> None:
 
 def check_metadata(authors: Iterable[Model | None], subjects: list[Subject]) -> None:
     """Raises UsageError for an attribute that a model is to be told and that no clip has."""
-    have = sorted({name for subject in subjects for name in subject.attributes})
-    for model in (m for m in authors if m is not None and subjects):
-        for name in model.metadata if isinstance(model.metadata, tuple) else ():
-            if name not in have:
-                there = ", ".join(have) or "none"
-                raise UsageError(f"draft.models.{model.name}.tell.metadata: no clip has '{name}'; there: {there}")
+    have = {name for subject in subjects for name in subject.attributes}
+    for model in filter(None, authors) if subjects else ():
+        listed = model.metadata if isinstance(model.metadata, tuple) else ()
+        if missing := [name for name in listed if name not in have]:
+            why = f"no clip has '{missing[0]}'; there: {', '.join(sorted(have)) or 'none'}"
+            raise UsageError(f"draft.models.{model.name}.tell.metadata: {why}")
 
 
 def model_draft(pack: TaskPack, model: Model, subject: Subject, parents: list[Draft]) -> Draft:
@@ -135,9 +135,9 @@ def refused(todo: Todo, reason: str, detail: str) -> Refusal:
     return Refusal("draft", f"{clip}/{task}", reason, f"{clip}: {task}: {detail}", now())
 
 
-def forbidden(model: Model, todo: Todo) -> str:
-    """Why the clip's frames may not go to the model's endpoint, or nothing."""
+def forbid(model: Model, todo: Todo) -> None:
+    """Raises Refused if the clip's frames may not go to the model's endpoint."""
     source = todo.subject.source
-    if not (model.frames and model.third_party) or (source and source.third_party_endpoint):
-        return ""
-    return f"{model.base_url} is a third party, and its source's third_party_endpoint is no; set it to true if you may"
+    if model.frames and model.third_party and not (source and source.third_party_endpoint):
+        why = "is a third party, and its source's third_party_endpoint is no; set it to true if you may"
+        raise Refused("third_party", f"{model.base_url} {why}")

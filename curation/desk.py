@@ -12,7 +12,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from curation.authors import Todo, check_price, forbidden, refused
+from curation.authors import Todo, check_price, forbid, refused
 from curation.dialogue import converse
 from curation.errors import DataError, Refused, UsageError
 from curation.models.answers import Answer, Answers, Question
@@ -52,7 +52,7 @@ class Desk:
 
     @cached_property
     def _budget(self) -> Budget:
-        return Budget(self.recipe["draft"]["budget_usd"], self.answers.paid(), self.answers.owed())
+        return Budget(self.recipe["draft"]["budget_usd"], *self.answers.spent())
 
     @cached_property
     def _runner(self) -> asyncio.Runner:
@@ -60,15 +60,10 @@ class Desk:
 
     def write(self, pack: TaskPack, model: Model, todo: list[Todo], keep: Keep) -> None:
         """Have `model` write what is due; `keep` gets each draft or refusal as it comes. Raises DataError (Halt)."""
-        allowed = []
-        for one in todo:
-            if reason := forbidden(model, one):
-                keep(refused(one, "third_party", reason))
-            else:
-                allowed.append(one)
 
         async def write(asker: Asks, one: Todo) -> None:
             try:
+                forbid(model, one)
                 keep(await _talk(asker, converse(pack, model, one)))
             except Left as e:
                 self.left.add(one.draft.id)
@@ -79,9 +74,9 @@ class Desk:
                 keep(refused(one, e.reason, e.detail))
 
         try:
-            self.each(model, allowed, write)
+            self.each(model, todo, write)
         except Left as e:
-            self.left |= {one.draft.id for one in allowed}
+            self.left |= {one.draft.id for one in todo}
             self.stopped.add(str(e))
 
     def each(self, model: Model, items: list[Any], work: Callable[[Asks, Any], Awaitable[None]]) -> None:

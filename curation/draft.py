@@ -119,9 +119,7 @@ class Round:
         self.chains: dict[str, dict[str, Draft]] = {subject.clip.id: {} for subject in self.subjects}
         self.plans: dict[tuple[str, str], Draft] = {}  # by clip id and task
         self.written: dict[str, Draft] = {}
-        self.mended: dict[
-            str, Draft
-        ] = {}  # drafts that were written in place of one with errors, by the id of that one
+        self.mended: dict[str, Draft] = {}  # by the id of the one with errors in place of which they were written
         for draft in ws.read(Draft):
             self.note(draft)
         self.faulty: dict[str, list[str]] = {}  # what validate holds against drafts that are to be mended
@@ -166,9 +164,8 @@ class Round:
     def inputs(self, pack: TaskPack, clip_id: str) -> str:
         """The hash of what a clip's questions are dealt from: its context, and its parents if they are asked."""
         seen, chain = self.seen[clip_id, pack.spec["ontology"]][1], self.chains[clip_id]
-        return (
-            make_id("inputs", [seen, *(chain[p].id for p in pack.above if p in chain)]) if pack.asks_parents else seen
-        )
+        above = [chain[p].id for p in pack.above if p in chain]
+        return make_id("inputs", [seen, *above]) if pack.asks_parents else seen
 
     def plan_spec(self, pack: TaskPack) -> Json:
         per_clip, per_family = self.dealing["vqa_per_clip"], self.dealing["vqa_per_family"]
@@ -262,18 +259,16 @@ class Round:
             earlier = json.dumps(self.written[draft.id].value, ensure_ascii=False)
             spec = {**draft.spec, "mends": draft.id, "findings": self.faulty[draft.id]}
             draft = replace(draft, id="", value=None, spec=spec)
-        above = {p: self.chains[subject.clip.id][p].id for p in pack.above}
-        parents = {
-            p: self.written[i].value if i in self.written else LATER for p, i in above.items() if i in draft.parents
-        }
-        return Todo(subject, draft, parents, earlier)
+        above = [self.chains[subject.clip.id][p] for p in pack.above]
+        told = [self.written.get(d.id, replace(d, value=LATER)) for d in above if d.id in draft.parents]
+        return Todo(subject, draft, {d.task: d.value for d in told}, earlier)
 
     def parents_there(self, one: Todo, desk: Desk, keep: Callable[[Draft | Refusal], None]) -> bool:
         """Are its parents written? What waits for an endpoint waits with it; what never comes is refused."""
         missing = [p for p in one.draft.parents if p not in self.written]
         if any(p in desk.left for p in missing):
             desk.left.add(one.draft.id)
-            return desk.count is not None
+            return desk.count is not None and self.authors[one.draft.task] is not None
         if missing:
             keep(refused(one, "parent_missing", f"no {', '.join(p for p, v in one.parents.items() if v == LATER)}"))
         return not missing

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_draft import own_pack
 
 from curation import draft, tasks
 from curation.errors import DataError, UsageError
@@ -665,6 +666,23 @@ def test_a_dry_run_shows_what_would_be_sent_and_sends_nothing(
     spent = sum(a["cost_usd"] for a in stored(tmp_path))
     assert report.data["dear_usd"] >= spent
     assert forecast(ws, recipe).counts == {"clips": 5, "requests": 0, "stored": 0}
+
+
+def test_a_dry_run_leaves_templates_that_build_on_texts_yet_to_come(tmp_path: Path, footage: Path) -> None:
+    own_pack(tmp_path / "headline")
+    ws = workspace(tmp_path / "work" / "a", footage)
+    recipe = recipe_for(tmp_path, "http://127.0.0.1:9/v1", "{caption: watch}", "[caption, ./headline]")
+    assert forecast(ws, recipe, shown=tmp_path / "dry").counts == {"clips": 3, "requests": 3, "stored": 0}
+
+
+def test_a_forecast_counts_repairs_that_are_due(tmp_path: Path, footage: Path, openai_server: Any) -> None:
+    openai_server.fail("not_json", at={0})
+    openai_server.fail("500", when=lambda body: len(body["messages"]) > 1)
+    ws = workspace(tmp_path / "work" / "a", footage, n=1)
+    recipe = recipe_for(tmp_path, openai_server.url, BY_TASK)
+    recipe["draft"]["models"]["watch"]["attempts"] = 1
+    assert draft.run(ws, recipe).counts["left"] == 1
+    assert forecast(ws, recipe).counts == {"clips": 1, "requests": 1, "stored": 1}
 
 
 # -- after -----------------------------------------------------------------------------------------------------------

@@ -116,16 +116,14 @@ class Answers:
         fcntl.lockf(self._locks, fcntl.LOCK_UN, 1, int(key[-15:], 16))
         self._asking.discard(key)
 
-    def paid(self) -> float:
-        """USD that `payer` has spent so far."""
-        return self._number("select sum(cost_usd) from answers where payer = ?", self.payer)
-
-    def owed(self) -> float:
-        """USD that the payer's open batches may cost at most."""
-        return self._number("select sum(dear_usd) from batches where payer = ? and ended_at is null", self.payer)
-
-    def _number(self, query: str, *given: str) -> float:
-        return float(self.db.execute(query, given).fetchone()[0] or 0)
+    def spent(self) -> tuple[float, float]:
+        """USD that `payer` has spent so far, and what its open batches may cost at most."""
+        found: tuple[float, float] = self.db.execute(
+            "select (select total(cost_usd) from answers where payer = ?1), "
+            "(select total(dear_usd) from batches where payer = ?1 and ended_at is null)",
+            (self.payer,),
+        ).fetchone()
+        return found
 
     def typical(self, q: Question) -> tuple[float, float] | None:
         """Mean tokens in and out of what questions like `q` took, repairs included; None if there were none."""

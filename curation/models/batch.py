@@ -87,7 +87,7 @@ class Batches:
         finally:
             self.file.seek(0)
             self.file.truncate()
-            self.budget.owed = self.answers.owed()
+            self.budget.spent, self.budget.owed = self.answers.spent()
         self.answers.rename_batch(name, batch.id)
         self.waiting.append(f"{batch.id} was sent with {len(questions)} questions")
 
@@ -110,7 +110,7 @@ class Batches:
         except openai.APIError as e:
             raise self._meant(e) from None
         finally:
-            self.budget.spent, self.budget.owed = self.answers.paid(), self.answers.owed()
+            self.budget.spent, self.budget.owed = self.answers.spent()
 
     def _adopt(self) -> None:
         """Batches that we wrote down and perhaps sent: find them by our name, or forget them. Those of others may be on
