@@ -60,18 +60,14 @@ def asked(raw: bytes) -> dict[tuple[str, int, int], Moments]:
 def fill(raw: bytes, pictures: Pictures) -> bytes:
     """`raw`, a body as JSON, with every reference replaced by a data: URL (RFC 2397)."""
     shown: dict[tuple[str, int, int, float], bytes] = {}
-    for (blob, height, quality), times in asked(raw).items():
-        found = pictures(blob, times, height, quality)
-        shown |= {(blob, height, quality, t): jpeg for t, jpeg in zip(times, found, strict=True)}
+    for at, times in asked(raw).items():
+        shown |= {(*at, time): jpeg for time, jpeg in zip(times, pictures(at[0], times, *at[1:]), strict=True)}
 
-    parts, end = [], 0
-    for m in REF.finditer(raw):
-        of = m[2].decode(), int(m[4]), int(m[5])
-        kind = b"image" if m[1] == b"frame" else b"video"
-        jpegs = [part for t in m[3].split(b",") for part in (b",", shown[*of, float(t)])][1:]
-        parts += [raw[end : m.start()], b'"data:', kind, b"/jpeg;base64,", *jpegs, b'"']
-        end = m.end()
-    return b"".join([*parts, raw[end:]])
+    def url(m: re.Match[bytes]) -> bytes:
+        jpegs = (shown[m[2].decode(), int(m[4]), int(m[5]), float(t)] for t in m[3].split(b","))
+        return b'"data:%s/jpeg;base64,%s"' % (b"image" if m[1] == b"frame" else b"video", b",".join(jpegs))
+
+    return REF.sub(url, raw)
 
 
 def cache_path(ws: Workspace, blob: str, times: Moments, height: int, quality: int) -> Path:
