@@ -179,7 +179,7 @@ def pull(ws: Workspace, recipe: Recipe, plan: Round, client: Any, progress: Prog
     """Take in what the raters said; returns how many reviews and refusals were new. Reading twice adds nothing."""
     assigned = {a.id: a for a in ws.read(Assignment) if a.project.startswith(f"{plan.name}.")}
     seen: dict[str, Json] = {}
-    exports = _files(ws, recipe, plan) if client is None else _exports(ws, recipe, plan, client, assigned, seen)
+    exports = _files(ws, recipe, plan) if client is None else _exports(ws, recipe, plan, client, seen)
     parts = _ahead(exports)
     if (first := next(parts, None)) is None:
         return 0, 0
@@ -229,17 +229,13 @@ def _files(ws: Workspace, recipe: Recipe, plan: Round) -> Iterator[tuple[str, st
 
 
 def _exports(
-    ws: Workspace, recipe: Recipe, plan: Round, client: Any, assigned: Mapping[str, Assignment], seen: dict[str, Json]
+    ws: Workspace, recipe: Recipe, plan: Round, client: Any, seen: dict[str, Json]
 ) -> Iterator[tuple[str, str, list[Json]]]:
     """(project, config, tasks with annotations) of every share, part by part, also of those with an earlier form.
 
     The view `pulled` remembers until when a project was read and how many annotations each task had, so that only
     what was touched since is read. If they do not add up to what the project says it holds, all of it is read.
     """
-    pushed: dict[str, list[int]] = defaultdict(list)
-    for a in assigned.values():
-        project, _, task = a.remote.partition("/")
-        pushed[project].append(int(task or 0))
     rows = {row["project"]: row for row in ws.read_view("pulled")}
     for title, number in sorted(labelstudio.projects(client, f"{recipe.name}.{plan.name}.").items()):
         config = client.projects.get(id=number).label_config
@@ -249,10 +245,8 @@ def _exports(
         least = labelstudio.size(client, number)
         if row.get("digest") == digest and row["reviews"] <= _length(ws):
             sheets = dict(row["sheets"])
-            tasks, until = labelstudio.touched(client, number, row["until"])
-        else:
-            tasks, until = sorted(pushed[str(number)]), labelstudio.touched(client, number)[1]
-        for part in labelstudio.export(client, number, tasks):
+        tasks, until = labelstudio.touched(client, number, row["until"] if sheets else "")
+        for part in labelstudio.export(client, number, tasks if len(tasks) <= 10 * least[0] else ()):
             sheets |= {str(t["id"]): len(t["annotations"]) for t in part}
             yield title, config, part
         found, most = (len(sheets), sum(sheets.values())), labelstudio.size(client, number)

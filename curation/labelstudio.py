@@ -369,17 +369,32 @@ def import_tasks(client: Any, project: int, tasks: bytes, n: int) -> list[int]:
     return numbers
 
 
-def touched(client: Any, project: int, since: str = "") -> tuple[list[int], str]:
-    """The tasks that anything was done to after `since`, and when the last was. Without `since` only that."""
+def touched(client: Any, project: int, since: str) -> tuple[Sequence[int], str]:
+    """The tasks that anything was done to after `since`, and when the last was.
+
+    Without `since` all numbers from the first task's to the last's: the server loads all annotations of what it lists.
+    """
     what: Json = {"project": project, "fields": "task_only", "include": "id,updated_at"}
-    last = client.tasks.list(**what, page_size=1, query=json.dumps({"ordering": ["-tasks:updated_at"]})).items
+
+    def first(order: str) -> Any:
+        return client.tasks.list(**what, page_size=1, query=json.dumps({"ordering": [order]})).items[0]
+
+    if not size(client, project)[0]:
+        return [], ""
     # A little earlier: what is being written now may come to light with an earlier time.
-    until = f"{last[0].updated_at.astimezone(UTC) - timedelta(seconds=5):%Y-%m-%dT%H:%M:%S.%fZ}" if last else ""
-    if not since or not until:
-        return [], until
-    after = {"filter": "filter:tasks:updated_at", "operator": "greater_or_equal", "type": "Datetime", "value": since}
-    query = json.dumps({"filters": {"conjunction": "and", "items": [after]}})
-    return sorted(int(t.id) for t in client.tasks.list(**what, page_size=BATCH, query=query)), until
+    until = first("-tasks:updated_at").updated_at.astimezone(UTC) - timedelta(seconds=5)
+    if since:
+        after = {
+            "filter": "filter:tasks:updated_at",
+            "operator": "greater_or_equal",
+            "type": "Datetime",
+            "value": since,
+        }
+        query = json.dumps({"filters": {"conjunction": "and", "items": [after]}})
+        tasks: Sequence[int] = sorted(int(t.id) for t in client.tasks.list(**what, page_size=BATCH, query=query))
+    else:
+        tasks = range(int(first("tasks:id").id), int(first("-tasks:id").id) + 1)
+    return tasks, f"{until:%Y-%m-%dT%H:%M:%S.%fZ}"
 
 
 def export(client: Any, project: int, tasks: Sequence[int] | None) -> Iterator[list[Json]]:
