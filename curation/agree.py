@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from curation.agreement import Rating, field_report, gate
+from curation.agreement import Rating, field_report, figure, gate
 from curation.agreement_sums import Floats, bootstrap, wilson
 from curation.annotators import counted, share_of
 from curation.recipe import Recipe
@@ -99,12 +99,7 @@ def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Pr
 
 
 def _sentence(row: Json) -> str:
-    def told(score: Json) -> str:
-        if score["value"] is None:
-            return f"undefined ({score['reason']})"
-        return f"{score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"
-
-    raw = f"IoU {told(row['iou'])}" if "iou" in row else f"raw {told(row['raw'])}, alpha {told(row['alpha'])}"
+    raw = f"IoU {figure(row['iou'])}" if "iou" in row else f"raw {figure(row['raw'])}, alpha {figure(row['alpha'])}"
     units = f"{row['n_units']} units, {row['n_raters']} raters"
     most = max(row["prevalence"].items(), key=lambda kv: kv[1], default=None)
     share = f", {most[1]:.0%} are {most[0]}" if most else ""

@@ -19,7 +19,7 @@ from curation.agreement_sums import Floats, Rating, Ratings, encode, iou, item_s
 from curation.rows import shown
 from curation.types import Json
 
-__all__ = ["Rating", "agree_table", "field_report", "gate", "render_agreement"]
+__all__ = ["Rating", "agree_table", "field_report", "figure", "gate", "render_agreement"]
 PAIRED_RATERS = 30  # above, pairs are not listed
 WORST = 10
 
@@ -151,10 +151,10 @@ def _render(name: str, one: Json) -> str:
     lines = [f"{shown(name)}: {one['level']}; {', '.join(counts)}; {one['n_units']} items rated at least twice"]
     named = {"raw": "raw agreement", "iou": "mean IoU", "alpha": "Krippendorff's alpha", "kappa": "Cohen's kappa"}
     named |= {"fleiss": "Fleiss' kappa", "ac1": "Gwet's AC1"}
-    lines += [f"  {text:<22}{_figure(one[key])}" for key, text in named.items() if key in one]
+    lines += [f"  {text:<22}{figure(one[key])}" for key, text in named.items() if key in one]
     for prefix, owner in (("", one), ("start ", one.get("start", {})), ("end ", one.get("end", {}))):
         if prefix and owner:
-            lines.append(f"  {prefix + 'alpha':<22}{_figure(owner['alpha'])}")
+            lines.append(f"  {prefix + 'alpha':<22}{figure(owner['alpha'])}")
         if q := owner.get("spread"):
             said = f"median {q['median']:g}, 90th percentile {q['p90']:g} (n {q['n']})"
             lines.append(f"  {prefix + 'spread by item':<22}{said}")
@@ -162,9 +162,9 @@ def _render(name: str, one: Json) -> str:
     if one["specific"]:
         lines.append(f"  {'class':<{width}} {'share':>6}  specific agreement (n: items it was given to)")
     for cls, score in one["specific"].items():
-        lines.append(f"  {shown(cls):<{width}} {one['prevalence'][cls]:>6.1%}  {_figure(score)}")
+        lines.append(f"  {shown(cls):<{width}} {one['prevalence'][cls]:>6.1%}  {figure(score)}")
     for pair in one["pairs"] if one["n_raters"] > 2 else ():  # two raters: all said above
-        said = ", ".join(f"{k} {_figure(v) if isinstance(v, dict) else v}" for k, v in pair.items() if k != "raters")
+        said = ", ".join(f"{k} {figure(v) if isinstance(v, dict) else v}" for k, v in pair.items() if k != "raters")
         lines.append(f"  {shown(' / '.join(pair['raters']))}: {said}")
     for item in one["worst"]:
         said = ", ".join(f"{rater}: {value}" for rater, value in item["ratings"].items())
@@ -172,7 +172,8 @@ def _render(name: str, one: Json) -> str:
     return "\n".join(lines + [f"  note: {shown(note)}" for note in one["notes"]])
 
 
-def _figure(score: Json) -> str:
+def figure(score: Json) -> str:
+    """0.914 [0.882, 0.941] (n 373), or why it is undefined."""
     if score["value"] is None:
         return f"undefined: {shown(score.get('reason', ''))}"
     return f"{score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}] (n {score['n']})"

@@ -7,7 +7,7 @@ what differs between its options is left. Each picker scores rows; `pick` takes 
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -234,28 +234,26 @@ def fold_masks(t_group: Ints, rng: np.random.Generator) -> list[Mask]:
 
 
 def telling(t: Table, family: int, top: int = 6) -> list[Json]:
-    """Strings and words whose presence tells most: right picks against those expected, as a z score."""
-    offered: Counter[tuple[str, str]] = Counter()
-    right: Counter[tuple[str, str]] = Counter()
-    expected: Counter[tuple[str, str]] = Counter()
+    """Options and words whose presence tells most: right picks against those expected, as a z score."""
+    having: dict[tuple[str, str], list[int]] = defaultdict(list)
     for row in np.flatnonzero((t.family == family)[t.item]):
         text = t.strings[t.string[row]]
         words = set(re.findall(r"\w+(?:['’]\w+)*|[^\w\s]", text.casefold()))
         for key in [("option", text), *(("word", w) for w in words if len(words) > 1)]:
-            offered[key] += 1
-            right[key] += int(t.right[row])
-            expected[key] += 1 / t.k[t.item[row]]
-    z = {key: (right[key] - e) / (e * (1 - e / offered[key])) ** 0.5 for key, e in expected.items() if offered[key] > 2}
+            having[key].append(row)
+    found: list[Json] = []
+    for (kind, text), rows in sorted(having.items()):
+        if len(rows) > 2:
+            n, right, expected = len(rows), int(t.right[rows].sum()), float((1 / t.k[t.item[rows]]).sum())
+            z = (right - expected) / (expected * (1 - expected / n)) ** 0.5
+            clue = {"kind": kind, "text": text, "offered": n, "right": right}
+            found.append(clue | {"expected": round(expected, 2), "z": round(z, 2)})
     clues: list[Json] = []
-    for kind, text in sorted(z, key=lambda key: (-abs(z[key]), key)):
-        clue: Json = {"offered": offered[kind, text], "right": right[kind, text]}
-        if kind == "word" and any(clue.items() <= c.items() and text in c["text"].casefold() for c in clues):
-            continue  # told already by the string it is in
-        clue |= {"expected": round(float(expected[kind, text]), 2), "z": round(float(z[kind, text]), 2)}
-        clues.append({"kind": kind, "text": text, **clue})
-        if len(clues) == top:
-            break
-    return clues
+    for clue in sorted(found, key=lambda c: -abs(c["z"])):
+        same = [c for c in clues if (c["offered"], c["right"]) == (clue["offered"], clue["right"])]
+        if clue["kind"] == "option" or not any(clue["text"] in c["text"].casefold() for c in same):  # told already
+            clues.append(clue)
+    return clues[:top]
 
 
 def examples(t: Table, items: Sequence[Mapping[str, Any]], lead: Floats, hit: Floats, top: int = 2) -> list[Json]:

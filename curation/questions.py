@@ -58,11 +58,8 @@ def _from_list(value: Any) -> list[Option]:
     if any(isinstance(v, dict) for v in value):
         raise UnreadableError("options are objects without a text")
     texts = [_text(v) for v in value]
-    marked = [m for t in texts if (m := re.match(r"[(\[]?([A-Za-z]|\d{1,2})[.):\]]\s*(.+)", t))]
-    labels = [m[1] for m in marked]
-    if 1 < len(texts) == len(marked) and labels[0] in ("A", "a", "1") and labels == _labels(labels[0], len(labels)):
-        return [Option(m[2], i, m[1]) for i, m in enumerate(marked)]
-    return [Option(t, i) for i, t in enumerate(texts)]
+    labelled = _labelled("\n".join(texts))
+    return labelled if len(labelled) == len(texts) else [Option(t, i) for i, t in enumerate(texts)]
 
 
 def _text(value: Any) -> str:

@@ -476,6 +476,52 @@ def test_files_that_are_no_tables(tmp_path: Path) -> None:
         agree_table(tmp_path / "none.csv")
 
 
+def table(path: Path, values: list[str], head: str = "item,rater,field,value", more: str = "") -> Any:
+    """The report on items 0, 1, …, each rated by a and b: pairs of `values` as they follow."""
+    rows = [f"{n // 2},{'ab'[n % 2]},f,{value}" for n, value in enumerate(values)]
+    path.write_text("\n".join([head, *rows, more]), encoding="utf-8")
+    result = agree_table(path, replicates=50)
+    json.dumps(result, allow_nan=False)
+    assert "\x1b" not in render_agreement(result)
+    return result["f"]
+
+
+def test_odd_tables_are_read_as_they_are_meant(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    codes = table(path, ["1", "1.0", "2", "2", "1", "2.0"])
+    assert (codes["level"], set(codes["specific"]), codes["raw"]["value"]) == ("nominal", {"1", "2"}, 0.666667)
+    spans = table(path, ["1.2-3.4", "1.2-3.4", "0 – 2", "1-3"])
+    assert (spans["level"], spans["iou"]["value"]) == ("segment", pytest.approx(2 / 3, abs=1e-6))
+    assert "give level segment" in table(path, ["0-10", "0-10", "10-20", "0-10"])["notes"][0]
+    assert "write 1.5" in table(path, ['"1,5"', '"1,5"', '"2,5"', '"1,5"'])["notes"][0]
+    assert "upper and lower case" in table(path, ["Yes", "yes", "no", "no"])["notes"][0]
+    missing = table(path, ["x", "NaN", "x", "n/a", "y", "y", "x", "x"])
+    assert (missing["n_units"], missing["notes"][0]) == (2, "2 values like 'nan' count as missing")
+    again = table(path, ["x", "x", "y", "y"], more="1,a,f,y\n1,b,f,y\n")
+    assert (again["n_units"], again["notes"][0]) == (2, "2 rows repeat others word for word: each is counted once")
+    named = table(path, ["x,d1", "x,", "y,", "y,"], head="item,rater,field,value,group")
+    assert (named["n_groups"], named["raw"]["value"]) == (2, 1.0)  # what is said of one rating holds for its item
+    assert table(path, ["nan", "nan"], more="3,a,g,x")["alpha"] == {
+        "value": None, "low": None, "high": None, "n": 0, "reason": "no ratings",
+    }  # fmt: skip
+    for level in ("nominal", "ordinal:x<y"):  # nobody rated the same item
+        path.write_text("item,rater,field,value\n1,a,f,x\n2,b,f,y\n", encoding="utf-8")
+        alone = agree_table(path, {"": level}, replicates=50)["f"]
+        assert (alone["alpha"]["reason"], alone["worst"]) == ("no item was rated twice", [])
+
+
+def test_more_unlike_groups_than_are_drawn_are_dealt_to_heaps() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.normal(20, 5, 8000)
+    matrix = np.stack([truth + rng.normal(0, 2, 8000) for _ in range(2)])
+    r = from_matrix(matrix, "interval")
+    x, times = fold(item_sums(r, np.arange(0))[0], r.group)
+    assert (x.shape[0], times.sum()) == (5000, 5000)
+    alpha = scores(r, replicates=1000).alpha
+    part = scores(from_matrix(matrix[:, :4000], "interval"), replicates=1000).alpha
+    assert alpha.high - alpha.low == pytest.approx((part.high - part.low) / math.sqrt(2), rel=0.15)
+
+
 def test_many_raters_and_many_classes(tmp_path: Path) -> None:
     rnd = random.Random(0)
     rows = [[f"i{i}", f"r{r}", "text", f"word {rnd.randrange(400)}"] for i in range(60) for r in range(31)]

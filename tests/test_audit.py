@@ -478,6 +478,13 @@ def test_the_command_asks_for_questions_or_for_texts(
     assert ("--out" in arguments and code == 0) == (tmp_path / "page.html").exists()
 
 
+def test_half_a_character_does_not_break_the_json(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", [{**row, "q": "\ud800"} for row in biased(60)])
+    columns = [word for name, column in COLUMNS.items() for word in (f"--{name}", column)]
+    told = CliRunner().invoke(main, ["audit", str(path), *columns, "--json"])
+    assert json.loads(told.output)["n"] == 60
+
+
 @settings(max_examples=300, deadline=None)
 @given(
     texts=st.lists(st.text("abc XAB.,'-012", min_size=1, max_size=12).map(lambda t: f"w{t}w"), min_size=2, max_size=6),
