@@ -8,36 +8,38 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import NamedTuple
 
+from curation.check_phrases import ECHO, HOLDER, OTHERS, REFUSAL, ROADS, WHOLE, any_of, one_of, words_of
 from curation.tasks import TaskPack
 
-VERB = "(?:view|watch|access|assist|help|process|provide|analy[sz]e|describe|determine|comply|fulfil|play|open|answer)"
-MEDIA = "(?:video|frames?|images?|clip|footage)"
-REFUSAL = rf"""\bas an ai\b|\b(?:language|vision) model\b|\bi(?:['’]m| am) (?:sorry|unable|afraid|not able)|\bsorry,
-|\bapologi[sz]e\b|\bi (?:must decline|(?:cannot|can ?not|(?:ca|wo|do)n['’]?t|(?:do|will|could) not) (?:\w+ ){{0,2}}?
-(?:{VERB}|have (?:access|enough)|see (?:the|any) {MEDIA}))|\b(?:unable to|cannot|not able to
-|not possible (?:for me )?to) {VERB}
-|\bno {MEDIA} (?:was|were|is|are|has been|have been|could be)
- (?:provided|attached|given|available|supplied)
-|\b{MEDIA} (?:could|can|did) ?not (?:be )?(?:load|open|play|process|view|access)\w*"""
-ECHO = r"""^\W*(?:user|assistant|system):|\bthe following is (?:an?|the)\b|\byour (?:request|question|prompt)\b
-|^\W*(?:sure|certainly|of course|okay|absolutely|great question)\b\W
-|\bhere(?:['’]s| is| are) (?:the|an?|my|your)\b.{0,40}
-(?::|caption|description|summary|answer|question|json)|\bas (?:requested|instructed|per (?:the|your) (?:prompt|request))
-|\bthe (?:user|prompt|schema|json|system message)\b|\bjson (?:object|schema)|\byou are (?:an?|given)\b
-|\byour (?:task|caption|answer|job)\b|\blet me know if|\bi hope this
-|\b(?:provided|given|supplied) (?:metadata|frames|images|input)\b"""
-HOLDER = r"""\b(?:todo|tbd|tba|fixme|xxx+|lorem ipsum|placeholder|n/a|nan|undefined|null)\b|\bxx+\b|\bgoes here\b
-|\{[^{}]{0,40}\}
-|\[[^\]\d][^\]]{0,40}\]
-|<[^<>\d]{1,40}>|\$\{?\w+|%s|%\(\w|_{3,}|\?{3,}|\binsert (?:\w+ ){1,4}here\b|^\W*(?:none|string|text|example)?\W*$"""
-MARKUP = r"""^\s*(?:#{1,6}\s|[-*+•]\s|>\s|```)|^\s*\d+[.)]\s.*\n|\*\*\S|(?<!\w)__\w|`|\]\(|\|\s*-{3}|</?[a-z]+[ >/]
-|(?<!\w)\*\w[^*]*\*|\\n|&[a-z]+;"""
-PLATE = r"""\b(?:plates?|registration|tag|licen[cs]e)\b(?:\W+\w+){0,4}?\W+(?=[A-Z0-9-]*\d)
-[A-Z0-9]{2,}(?:[- ][A-Z0-9]+)*\b
-|\b(?!I|US|SR|CR|RT|HWY|ISO)[A-Z]{1,3}[- ]?\d{2,4}[- ][A-Z]{1,3}\b|\b(?!US|SR|CR|RT|ISO)[A-Z]{2,3}[- ]\d{3,5}\b
-|\b[A-Z]{1,2}-[A-Z]{1,2}[- ]\d{1,4}\b"""
-PERSON = r"""\b(?:Mr|Mrs|Ms|Miss|Dr|Officer|Sgt|Professor)\.? [A-Z][a-z]+
-|\b(?:named|called|name is|name was|identified as|known as) [A-Z][a-z]+"""
+MARKUP = any_of(r"""
+    ^\s*(?:#{1,6}\s|[-*+•–]\s|>\s|```|~~~)|^\s*(?:\d+|[a-z])[.)]\s.*\n|^\s*(?:-{3,}|={3,}|\*{3,})\s*$
+    \*\*\S|(?<!\w)__\w|~~\S|==\w|`|\]\(|\|\s*:?-{3}|\|.*\|.*\|
+    </?[a-z]+[ >/]|(?<!\w)\*\w[^*]*\*|(?<!\w)_\w[^_]*\w_(?!\w)|\\n|\\[a-z]+\{|&(?:[a-z]+|#\d+);
+""", re.I | re.M)  # fmt: skip
+NO_PLATE = (
+    "(?!(?:US|SR|CR|RT|NH|SH|BR|CA|FM|HWY|ISO|BMW|MAN|SUV|VAN|CAR|BUS|DAF|GMC|KIA|AMG|GPS|FPS|KTM|AND|THE|VIA)[- ]?\\d)"
+)
+PLATE = any_of(rf"""
+    \b(?:[Pp]lates?|[Rr]egistration|[Rr]egistered|[Rr]eg|[Tt]ag
+        |[Ll]icen[cs]e)\b(?:\W+\w+){{0,5}}?\W+(?=[A-Z0-9-]*\d)[A-Z0-9]{{2,}}(?:[- ][A-Z0-9]+)*\b
+    \b[Pp]lates? (?:number )?(?:reads?|says?|shows?|spells?|is|bears?|bearing|reading)\W+[A-Z]{{3,}}\b
+    \b{NO_PLATE}[A-Z]{{2}}\d{{2}} ?[A-Z]{{3}}\b|\b{NO_PLATE}[A-Z]{{2}}[- ]?\d{{3}}[- ]?[A-Z]{{2}}\b|\b(?!19
+        |20)\d{{4}}[ -]?[B-DF-HJ-NP-TV-Z]{{3}}\b
+    \b[A-Z]{{2}}[ -]?\d{{1,2}}[ -]?[A-Z]{{1,3}}[ -]?\d{{3,4}}\b|\b\d{{2}}[ -]?BH[ -]?\d{{4}}\b
+        |\b[A-ZÄÖÜ]{{1,3}}-[A-Z]{{1,2}}[ -]?\d{{1,4}}\b
+    \b\d[A-Z]{{3}}\d{{3}}\b|\b[A-Z]{{3}}\d[A-Z]\d{{2}}\b|\b{NO_PLATE}[A-Z]{{3}}(?:-\d{{3,4}}| \d{{4}})\b
+        |\b{NO_PLATE}[A-Z]{{2}}(?:-\d{{4,5}}| \d{{5}})\b
+    \b\d{{2}} ?(?!AM|PM|KM|MPH|KPH|FPS|CC|HP)[A-Z]{{1,3}} ?\d{{3,4}}\b|\b[A-Z]\d{{3}}[A-Z]{{2}} ?\d{{2,3}}\b
+        |\b{NO_PLATE}[A-Z]{{3}} ?\d{{2,3}} ?[A-Z]\b
+    \b(?!I-|US-|SR-)(?=[\d-]*[A-Z])(?=[A-Z-]*\d)(?:[A-Z]{{1,3}}|\d{{1,3}})-(?:[A-Z]{{1,3}}
+        |\d{{1,4}})-(?:[A-Z]{{1,3}}|\d{{1,6}})\b
+    [\u4e00-\u9fff] ?[A-Z][·• -]?[A-Z0-9]{{5,6}}\b|\d{{2,3}}[가-힣] ?\d{{4}}|[А-Я]\d{{3}}[А-Я]{{2}} ?\d{{2,3}}
+        |[\u3040-\u30ff] ?\d{{2}}-\d{{2}}
+""")  # fmt: skip
+PERSON = any_of(r"""
+    \b(?:Mr|Mrs|Ms|Miss|Dr|Officer|Sgt|Sergeant|Constable|Professor|Sir|Madam)\.? [A-Z][a-z]+
+    \b(?:named|called|names? (?:is|was|of)|identified as|known as|driver|pedestrian|cyclist) (?!Ego|Side)[A-Z][a-z]+
+""")  # fmt: skip
 NAME = re.compile(r"[A-Z](?<=[a-z,] [A-Z])[a-z]{2,}(?: [A-Z][a-z]+)*")
 NAMES_FIRST = re.compile(r"[A-Z][a-z]+ [A-Z][a-z]+\b(?!:)")
 DAYS = """Monday Tuesday Wednesday Thursday Friday Saturday Sunday January February March April May June July August
@@ -45,65 +47,91 @@ DAYS = """Monday Tuesday Wednesday Thursday Friday Saturday Sunday January Febru
 PLAIN = set(DAYS.split())
 
 
-def _compile(lines: str, flags: int = 0) -> re.Pattern[str]:
-    return re.compile(lines.replace("\n", ""), flags)
-
-
-# (rule, severity, words of which every match has one, expression, what is wrong). Beside the words of a text there are
-# "#" for unusual signs, "0" for a digit, "" for itself: most texts are tried against next to nothing.
+# What each expression is, and the words of which every match has one, "#" for unusual signs, "0" for a digit: most
+# texts are tried against next to nothing.
 PATTERNS = [
-    ("refusal", "error", """ai model i sorry apologize apologise unable cannot able possible video frame frames image
-        images clip footage""", _compile(REFUSAL, re.I), "the author refuses"),
-    ("prompt_echo", "error", """user assistant system following your sure certainly course okay absolutely great here
-        requested instructed per prompt schema json message you let hope provided given supplied""",
-        _compile(ECHO, re.I), "speaks to or of whoever asked"),
-    ("placeholder", "error", """# todo tbd tba fixme lorem placeholder n nan undefined null goes insert none string
-        text example""", _compile(HOLDER, re.I), "was never filled in"),
-    ("markup", "warning", "#", _compile(MARKUP, re.I | re.M), "markup in a plain text"),
-    ("plate", "error", "0", _compile(PLATE), "reads like a number plate"),
-    ("person", "error", "mr mrs ms miss dr officer sgt professor named called name identified known",
-        _compile(PERSON), "names somebody"),
+    ("refusal", REFUSAL, """ai i llm chatbot language model assistant assistants models sorry apologise apologize
+    apologies forgive my our against content usage cannot can possible impossible unable able no not without failed
+    appropriate inappropriate unethical ethical irresponsible depict depicts contain contains graphic violent
+    disturbing distressing sensitive
+    harmful explicit upsetting please you professional expert lawyer consult insufficient enough beyond outside
+    t""", "the author refuses"),
+    ("prompt_echo", ECHO, """user assistant system human bot chatgpt instruction instructions prompt task question
+    answer response output input caption description explanation json text note rewritten model following your sure
+    certainly okay ok absolutely alright understood got gladly great course problem pleasure noted here below
+    requested instructed asked specified directed per above preceding these you let hope feel happy glad anything
+    clause field sentence segment option clauses fields sentences segments options key keys paragraph paragraphs
+    words word i schema message format ground metadata provided given supplied attached uploaded expert annotator
+    helpful inst level #""", "speaks to or of whoever asked"),
+    ("placeholder", HOLDER, """# todo tbd tba tbc fixme lorem dolor placeholder n nan undefined null asdf qwerty
+    foobar blah dummy sample example default here completed filled unfilled added determined decided confirmed
+    written done defined announced specified supplied inserted continued fill complete name ref value x y z""",
+        "was never filled in"),
+    ("plate", PLATE, "0 plate plates", "reads like a number plate"),
 ]  # fmt: skip
 TRIGGERS: dict[str, tuple[int, ...]] = {}  # by word, the patterns that want it
 for _number, _pattern in enumerate(PATTERNS):
     for _needed in _pattern[2].split():
         TRIGGERS[_needed] = (*TRIGGERS.get(_needed, ()), _number)
-ODD = re.compile(r"[{}\[\]<>$%#*+•`|&\\_\n]")
+PERSONS = words_of("""mr mrs ms miss dr officer sgt sergeant constable professor sir madam named called name names
+    identified known driver pedestrian cyclist""")  # fmt: skip
+WHOLES = words_of("""string text example caption description placeholder answer question option sentence value
+    label choice distractor dummy sample summary alternative segment step clause item event scene reason name title
+    word object category entry field none""")  # fmt: skip
+CAPITALS = re.compile(r"\b[A-Z]{2,} [A-Z]{2,}\b")
+QUOTED = re.compile(r"(?<!\w)(?:'[^']+'|\"[^\"]+\"|“[^”]+”|‘[^’]+’|«[^»]+»)(?!\w)")
+ODD = re.compile(r"[{}\[\]<>$%#*+•`~|&\\_=\n]|[a-z]\.[a-z]")
 DIGIT = re.compile(r"\d")
-TENS = r"(?:twen|thir|for|fif|six|seven|eigh|nine)ty(?:[- ]\w+)?|ten|fifteen|hundred|two|three|four|five|six|eight"
-UNITS = (
-    r"km/?h|kmh|kph|mph|m/s|kmph|knots|kilomet(?:er|re)s?|miles?|m|met(?:er|re)s?|ft|feet|foot|yards?|cm|inch(?:es)?"
-)
-COUNTS = frozenset({"0", "ten", "fifteen", "hundred", "two", "three", "four", "five", "six", "eight"})
-COUNTS |= {f"{n}ty" for n in ("twen", "thir", "for", "fif", "six", "seven", "eigh", "nine")}
-NUMBER = re.compile(rf"\b(\d+(?:[.,]\d+)?|{TENS})[ -]?(?:{UNITS})\b(?! (?:sign|limit|zone))", re.I)
-OTHERS = """der das und ist nicht ein eine einem einer auf mit dem von wird fährt auto straße zu sich bei le les des du
-    un une est dans avec sur pour qui pas et el los las una con por para que se del está il lo gli di della che non è
-    nel sul om os uma não em na het een voor niet wordt på och är det som att jest się nie ve bir bu araç ile"""
-OURS = "the a an is are of in on at and to with by from it its as this that no not there ahead into"
-ECHOED = 8  # words in a row that stand in the prompt, too
-FOREIGN, ENGLISH = set(OTHERS.split()), set(OURS.split())
+TEN = "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
+TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+COUNTS = words_of(f"0 half one two three four five six seven eight nine {TEN} {TENS} hundred thousand dozen")
+COUNT = rf"{one_of(TENS)}(?:[- ]\w+)?|half an?|(?:a )?{one_of(' '.join(sorted(COUNTS - {'0', 'half'})))}"
+UNITS = one_of("""km/?h kmh kph mph m/s kmph knots kilomet(?:er|re)s? miles? mi m met(?:er|re)s? ft yards? yds? cm
+    mm inch(?:es)? (?:feet|foot)(?!_(?:on|off|in|down|out|of)) centimet(?:er|re)s? tonnes? tons kilograms? kg
+    degrees""")  # fmt: skip
+NUMBER = any_of(rf"""
+    \b(\d+(?:[.,]\d+)?|{COUNT})(?: or so| odd)?[ -]?{UNITS}\b(?! (?:sign|limit|zone))
+    \b(?:speed|velocity|rate) of (?:about |around |roughly |some |over |nearly )?(\d+|{COUNT})\b
+""", re.I)  # fmt: skip
+ENGLISH = words_of("""the a an is are was were has have of in on at and to with by from it its as this that no not
+    there ahead into behind left right he she they his her which who one two while""")  # fmt: skip
+ECHOED = 7  # words in a row that stand in the prompt, too
+STRONG = words_of(ROADS)
+FOREIGN = STRONG | words_of(OTHERS)
+PLACE = re.compile(r"\b[A-Z]\w+(?: (?:de|la|las|los|del|du|des|da|do|dos|di|von|van|der|den|al|el|y|und))+ [A-Z]\w+")
 
 
 class Signs(NamedTuple):
-    """What a line shows by its form: which of PATTERNS its text is to be tried against; faults as (rule, severity,
-    message, number); words of other languages."""
+    """What a line shows by its form: as what its text is to be tried as a whole; faults as (rule, severity, message,
+    number); words of other languages."""
 
     patterns: tuple[int, ...] = ()
     faults: tuple[tuple[str, str, str, str], ...] = ()
     foreign: tuple[str, ...] = ()
 
 
+NO_SIGNS = Signs()
+ODDLY, NAMING = 0, 1
+
+
 def signs(pack: TaskPack, line: str, low: str, words: list[str]) -> Signs:
     """The signs of a line; `low`: it in small letters, `words`: its words in small letters."""
     tokens = set(words)
-    patterns = [n for w in tokens & TRIGGERS.keys() for n in TRIGGERS[w]]
-    if ODD.search(line) or "xx" in low or "???" in line or not tokens or line[:1] == "-":
-        patterns += TRIGGERS["#"]
+    tried = {n for w in tokens & TRIGGERS.keys() for n in TRIGGERS[w]}
+    odd = bool(ODD.search(line)) or "xx" in low or "???" in line or not tokens or line[:1] in "-–"
+    if odd:
+        tried.update(TRIGGERS["#"])
     found = []
     numbers = bool(DIGIT.search(line))
     if numbers:
-        patterns += TRIGGERS["0"]
+        tried.update(TRIGGERS["0"])
+    for n in sorted(tried):
+        rule, expression, _, why = PATTERNS[n]
+        m = expression.search(line)
+        if m and rule in ("refusal", "prompt_echo"):
+            m = _meant(line, expression, m)
+        if m:
+            found.append((rule, "error", f"'{m.group().strip()[:50]}': {why}", ""))
     m = NAMES_FIRST.match(line) or NAME.search(line) if line[1:] != low[1:] else None
     if m and PLAIN.isdisjoint(m.group().split()) and not _domain(pack).issuperset(m.group().casefold().split()):
         found.append(("name", "warning", f"'{m.group()[:50]}': reads like the name of a person, make or place", ""))
@@ -112,24 +140,38 @@ def signs(pack: TaskPack, line: str, low: str, words: list[str]) -> Signs:
         if echo:
             found.append(("prompt_echo", "error", f"'{' '.join(min(echo))}' stands in the prompt word for word", ""))
     if (numbers or not COUNTS.isdisjoint(tokens)) and (m := NUMBER.search(line)):
-        found.append(("number", "error", f"'{m.group()}' cannot be read off a dashcam's picture", m[1].casefold()))
+        said = (m[1] or m[2]).casefold()
+        found.append(("number", "error", f"'{m.group()}' cannot be read off a dashcam's picture", said))
     strange = [w for w in words if w in FOREIGN] if not FOREIGN.isdisjoint(tokens) else []
     if not line.isascii():
         strange += [w for w in words if not w.isascii()]
-    if not (patterns or found or strange):
+    short = len(words) < 6 and not WHOLES.isdisjoint(w.rstrip("s") for w in words)
+    whole = ((ODDLY,) if odd or short else ()) + (() if PERSONS.isdisjoint(tokens) else (NAMING,))
+    if not (whole or found or strange):
         return NO_SIGNS
-    return Signs(tuple(patterns), tuple(found), tuple(strange))
+    return Signs(whole, tuple(found), tuple(strange))
 
 
-NO_SIGNS = Signs()
+def _meant(line: str, expression: re.Pattern[str], m: re.Match[str]) -> re.Match[str] | None:
+    """What is left of a match where a line quotes: a sign that says sorry is no refusal, nor is one all in capitals."""
+    if m.group().isupper() and CAPITALS.search(line) and not line.isupper():
+        return None
+    quoted = QUOTED.search(line)
+    if not quoted or len(quoted.group()) > len(line) - 3:
+        return m
+    return expression.search(QUOTED.sub("''", line))
 
 
 def form_faults(text: str, patterns: Iterable[int], strange: Sequence[str]) -> Iterator[tuple[str, str, str, str]]:
-    """(rule, severity, message, number) of a text whose lines showed these signs."""
-    for n in sorted(set(patterns)):
-        rule, severity, _, expression, why = PATTERNS[n]
-        if m := expression.search(text):
-            yield rule, severity, f"'{m.group().strip()[:50]}': {why}", ""
+    """(rule, severity, message, number) of a text as a whole, whose lines showed these signs."""
+    if NAMING in patterns and (m := PERSON.search(text)):
+        yield "person", "error", f"'{m.group()}': names somebody", ""
+    if ODDLY in patterns and (m := MARKUP.search(text)):
+        yield "markup", "warning", f"'{m.group().strip()[:50]}': markup in a plain text", ""
+    if ODDLY in patterns and len(text) < 60 and WHOLE.fullmatch(text):
+        yield "placeholder", "error", f"'{text}': was never filled in", ""
+    elif ODDLY in patterns and text.strip() == "None":  # so a programme writes nothing; a person may, too
+        yield "placeholder", "warning", f"'{text}': was never filled in", ""
     if strange and (other := foreign(text)):
         yield "language", "error", other, ""
 
@@ -142,17 +184,29 @@ def _domain(pack: TaskPack) -> frozenset[str]:
 
 @cache
 def _asked(pack: TaskPack) -> frozenset[tuple[str, ...]]:
-    said = re.findall(r"\w+", re.sub(r"\{\{.*?\}\}", " . ", pack.prompt).casefold())
-    return frozenset(zip(*(said[i:] for i in range(ECHOED)), strict=False))
+    """Every few words in a row of the prompt and of what the schema says of its fields."""
+    told = re.findall(r'"description": "([^"]+)"', json.dumps(pack.schema))
+    found: set[tuple[str, ...]] = set()
+    for text in (re.sub(r"\{\{.*?\}\}", " . ", pack.prompt), *told):
+        said = re.findall(r"\w+", text.casefold())
+        found.update(zip(*(said[i:] for i in range(ECHOED)), strict=False))
+    return frozenset(found)
 
 
 def foreign(text: str) -> str | None:
-    """What a text is instead of English, or None: by its letters, and by function words of other languages."""
+    """What a text is instead of English, or None: by its letters, and by words of other languages in one sentence."""
     letters = [c for c in text if c.isalpha()] if not text.isascii() else []
     if sum(ord(c) > 0x24F for c in letters) * 5 > len(letters) > 0:
         return "not in Latin letters"
-    said = re.findall(r"\w+", text.casefold())
-    others = sum(w in FOREIGN for w in said) + (sum(ord(c) > 0x7F for c in letters) > 1)
-    if others >= 2 and others > sum(w in ENGLISH for w in said):
-        return "not in English, by its function words"
+    for line in (text, *re.split(r"(?<=[.!?;])\s+", text)):
+        said = re.findall(r"\w+", PLACE.sub(_kept, line).casefold())
+        accents = sum(not w.isascii() and w not in FOREIGN for w in said)
+        others = sum((w in FOREIGN) + (w in STRONG) for w in said) + min(accents, 2)
+        if others >= 2 and others > sum(w in ENGLISH for w in said):
+            return "not in English, by its words"
     return None
+
+
+def _kept(m: re.Match[str]) -> str:
+    """A name with small words in it ("Rue de la Paix") is no sentence; "Das Auto" begins one."""
+    return m.group() if m.group().split()[0].casefold() in FOREIGN else " "

@@ -12,8 +12,9 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
+from curation.check_answers import answers
 from curation.check_form import form_faults
-from curation.check_questions import answers, leaks, options
+from curation.check_questions import leaks, options
 from curation.check_text import (
     NOUN,
     Context,

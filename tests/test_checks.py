@@ -694,3 +694,208 @@ def test_no_mark_is_missed_for_the_word_it_begins_with() -> None:
             assert here <= {kind for kind, _ in lex.begins[token.group()]}, (token.group(), text)
             tried |= here
     assert tried == {kind for kind, *_ in lex.begins.kinds}
+
+
+# -- families of form and of questions: other wordings, and what only looks like a fault ------------------------------
+def picks(text: str, answer: str, *others: str, **more: Any) -> Json:
+    return {"question": text, "options": [answer, *others], "answer": answer, **more}
+
+
+FAMILIES: dict[str, list[Planted]] = {
+    "options_alike": [*asked(
+        "hit", picks("What is parked there?", "a tent", "a grey bin", "a gray bin"),
+        picks("What does the driver ahead do?", "he waves", "he is slowing down", "he slows down"),
+        picks("When is the horn heard?", "never", "at 2 s", "at 2.0 seconds", kind="temporal"),
+        picks("When does it dim?", "never", "between 1 and 2 s", "from 1 s to 2 s", kind="temporal"),
+        picks("What lies there?", "a coin", "a broken branch", "a branch that is broken"),
+        picks("How many?", "five", "three cars", "3 cars"),
+        picks("What does it do next?", "it waits", "it makes a U-turn", "it turns around"),
+        picks("Who waits?", "a guard", "a tall young man", "a young tall man"),
+        picks("What happens next?", "a gate opens", "the bus overtakes the tram", "the tram is overtaken by the bus"),
+        picks("What is there?", "a gate", "a pavement cafe", "a sidewalk cafe"),
+        picks("Which way?", "back", "towards the centre", "toward the center"),
+        picks("Why?", "no reason", "due to the traffic lights", "because of the traffic signal"),
+        picks("What is it?", "a crane", "a zebra crossing", "a crosswalk"),
+        picks("Who is it?", "a nun", "two girls and a boy", "a boy and two girls"),
+        picks("What moves?", "a flag", "an ambulance", "an ambulence"))],
+    "two_right": [*asked(
+        "hit", picks("What does the ego vehicle run up to?", "a car", "a vehicle", "a horse"),
+        picks("What is the weather?", "rain", "precipitation", "fog"),
+        picks("Where is this?", "at an intersection", "in the city", "by the sea"),
+        picks("Which statement holds?", "the ego vehicle is in a city", "it rains", "it is noon"),
+        picks("When do the two come nearest?", "between 3 and 4 s", "after 3 s", "before 1 s", kind="temporal"),
+        picks("Which of the following is correct?", "it is night", "it does not snow", "it is sunny"),
+        picks("How is it lit?", "night", "nighttime", "noon")),
+        *asked("dodge", picks("Who is missed?", "a pedestrian", "a road user", "a lamp"),
+               picks("Who steps out?", "a person", "a pedestrian", "a lamp"))],
+    "options_above": [*asked(
+        "hit", *(picks("What stands there?", "a lorry", "a dog", o) for o in (
+            "all of these apply", "None of the listed options", "A or B", "options (a) and (c)", "Both",
+            "neither of them",
+            "two of these", "every answer is right", "at least two of the above", "no option fits", "either of these",
+            "the first and the second", "none of the choices given", "a combination of the above", "all the others",
+            "any of the answers could be true", "both answers are correct", "nothing on the list", "they are all right",
+            "not listed here", "the other options are wrong", "same as the first")))],
+    "question_tells_answer": [*asked(
+        "hit", picks("On this rainy night, how is the weather?", "rain", "snow", "fog"),
+        picks("Umbrellas are open and drops run down the glass. What is the weather?", "rain", "snow", "fog"),
+        picks("What colour is the red van ahead?", "red", "blue", "green"),
+        picks("Which junction does it reach when it gets to the crossroads?", "a crossroads", "a roundabout", "a fork"),
+        picks("The light changes at 2.5 s. When does the light change?", "2.5 seconds", "1 s", "4 s", kind="temporal"),
+        yes_no("It is raining, isn't it?", "yes"), yes_no("Is it night, as the street lamps show?", "yes"),
+        yes_no("The driver is obviously tired; does he yawn?", "yes"), yes_no("Is the sky dark, right?", "yes"),
+        yes_no("The van stops at the kerb. Does the van stop at the kerb?", "yes"),
+        yes_no("With puddles everywhere and wipers going, is it raining?", "yes"))],
+    "question_tells_class": [*asked(
+        "hit", *({"question": q} for q in (
+            "Which door was damaged?", "Who was injured?", "After the vehicles collide, where does the car stop?",
+            "How did the driver try to avoid the car?", "What led to the incident?", "Which part took the impact?",
+            "In this fender bender, who is to blame?", "What does the driver do right after the smash?",
+            "Shortly before they crash, what colour is the signal?", "What does the ego vehicle narrowly miss?",
+            "Why does nothing happen on this uneventful trip?", "Who causes the near miss?")))],
+    "answer_wrong": [*asked(
+        "hit", picks("What time of day is it?", "around noon", "late at night", "at sunset"),
+        picks("Which road is this?", "a motorway", "a city street", "a farm track"),
+        picks("Does anything fall from the sky?", "nothing", "rain", "snow"),
+        picks("Whom does the ego vehicle come into conflict with?", "a big lorry", "a sedan", "a dog"),
+        picks("What becomes of the ego vehicle?", "it is struck by another car", "it strikes another car", "it turns"),
+        picks("When is the gap smallest?", "in the first second", "between 3 and 4 s", kind="temporal"),
+        picks("When do they touch?", "before 2 s", "after 2 s", kind="temporal"),
+        yes_no("Does the ego vehicle hit a pedestrian?", "yes"), yes_no("Is this an uneventful drive?", "yes"))],
+    "refusal": [*told(
+        "hit", "I'd prefer not to describe people in danger.", "This goes against our content policy.",
+        "I lack access to the footage.", "Being an AI, I have no eyes.", "Apologies, the images did not load.",
+        "It would be unethical for me to judge this scene.", "Please upload the clip again.",
+        "I was not given any frames to look at.", "That is beyond my capabilities.", "I won't be able to answer this.",
+        "We regret that the clip could not be processed.", "Could you provide the video?",
+            "I am not comfortable with this.",
+        "There is not enough information for me to say more.", "The material contains graphic scenes of violence.",
+        "As a text-based model I only see words.", "I refuse to caption accidents.",
+            "My training prevents me from this.",
+        "The video file failed to load.")],
+    "prompt_echo": [*told(
+        "hit", "Okay, here we go: a car waits.", "You are given a dashcam clip and its record.",
+        "Answer with valid JSON only: a car waits.", "Caption: a car waits in the rain.",
+        "As per your instructions, a car waits.", "I have written the caption in plain words.",
+        "A car waits, as the prompt says.", "Use no more than three sentences.", "The following caption covers it all.",
+        "Write one clause for each field of the record.", "partner = car, class = collision",
+            "Below is the text you requested.",
+        "event.partner is a car.", "assistant: a car waits.", "Each segment must have a start and an end.",
+        "Do not mention the metadata in your answer.", "I hope this helps!", "I was asked to describe the clip.",
+        "According to the instructions above a car waits.", "In two to four sentences: a car waits.")],
+    "placeholder": [*told(
+        "hit", "Your text here", "option 3", "A car waits at X seconds.", "TBC", "[describe the weather]",
+        "The {{actor}} waits.", "<scene>", "Description to be added.", "xxx", "string", "n/a", "... ...", "???",
+        "lorem ipsum", "Sample caption", "fill this in later", "%s waits", "undefined", "The #REF! waits."),
+        *asked("hit", picks("Who waits?", "a lorry", "option B", "distractor 3"),
+               picks("Who waits?", "a lorry", "[wrong answer]", "a dog"))],
+    "language": [*told(
+        "hit", "Bilen kör på vägen och det regnar.", "Samochód jedzie przez miasto w deszczu.",
+        "Araba yolda duruyor ve yağmur yağıyor.", "Mobil itu berhenti di jalan karena hujan.",
+        "Gadi ruk gayi aur sadak par baarish ho rahi hai.", "Xe dang chay tren duong trong mua.",
+        "Un coche para.", "Es regnet, und die Ampel ist rot.", "Mașina este pe drum și plouă.",
+        "Auto jede po silnici a prší na ně.", "Az autó az úton van és esik az eső.", "Auto ajaa tiellä ja sataa.",
+        "Una macchina è ferma sotto la pioggia.", "Kuruma wa michi de tomatte iru.",
+            "Het regent en de auto staat stil.",
+        "차가 멈춘다.", "รถหยุด", "Το αυτοκίνητο σταματά.", "Xe ô tô đang dừng lại.",
+        "A car waits. Die Straße ist nass und es regnet stark. It goes on."),
+        *asked("hit", picks("Was sieht man auf der Straße?", "a lorry", "a dog"),
+               picks("What is it like?", "lluvia", "snow", "fog"))],
+    "markup": [*told(
+        "hit", "~~A car~~ waits.", "| car | waits |\n|---|---|", "1) A car waits.\n2) It goes.", "A car&nbsp;waits.",
+        "__A car__ waits.", "```A car waits.```", "<p>A car waits.</p>", "*A car* waits.", "> A car waits.",
+        "A car waits.\\nIt goes.")],
+    "number": [*told(
+        "hit", "It is a hundred and fifty metres off.", "Half a mile ahead a car waits.",
+            "A dozen yards away a car waits.",
+        "At a speed of 50 it comes near.", "It does 12 m/s.", "Some 30 ft away.", "The gap shrinks to one metre.",
+        "A kerb 15 cm high.", "at 70 mph", "eighteen kilometers per hour")],
+    "plate": [*told(
+        "hit", "The taxi KA01AB1234 waits.", "A van (AB12 CDE) waits.", "Behind 京A·12345 a bus waits.",
+        "The car 34 ABC 123 waits.", "The car AB-123-CD waits.", "The car HH-XY 99 waits.", "The car 12-ABC-3 waits.",
+        "The number plate spells HOTROD.", "The car 8XYZ123 waits.", "The car BRA2E19 waits.",
+        "Its registration is 1234 BCD.")],
+    "person": [*told("hit", "Sergeant Baker waves.", "The driver Tomasz waits.", "A woman by the name of Ines waits.",
+        "Dr. Osei waits at the kerb.")],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", FAMILIES)
+def test_families_are_found(rule: str) -> None:
+    missed = [v for name, task, v in FAMILIES[rule] if rule not in {f.rule for f in SCENES[name].check(task, v)}]
+    assert not missed
+
+
+# What looks like a fault of form: signs, orders of flagmen, road numbers, models, ways to speak.
+PLAIN = [
+    ("quiet", "A sign reads 'SORRY, ROAD CLOSED'; the ego vehicle turns off."),
+    ("quiet", "A poster says \"I'm sorry, we are closed\" as the ego vehicle passes."),
+    ("quiet", "A van says SORRY NO ENTRY in large letters; nothing happens."),
+    ("quiet", "As directed by an officer, the ego vehicle waits and goes on."),
+    ("quiet", "The driver follows the instructions of the flagman and halts."),
+    ("quiet", "None of the other cars comes near."),
+    ("quiet", "Fields to the left, a sentence of graffiti on a wall to the right; a quiet drive."),
+    ("quiet", "The vehicle leaves the A40 for the B27 and meets the E45; no trouble."),
+    ("quiet", "Exit 12 of US-101 is ahead, then I-95; all is calm."),
+    ("quiet", "A BMW 320 and a MAN TGX overtake; nothing happens."),
+    ("quiet", "At 2.5 s the light turns green, and at 0:04 the car moves off."),
+    ("quiet", "A bus of line 42 stops; bay 7 is free."),
+    ("quiet", "Along the Rue de la Paix the drive is quiet."),
+    ("quiet", "The car passes the Plaza de la Concordia and the El Camino motel without trouble."),
+    ("quiet", "A café with a naïve mural stands at the bend."),
+    ("quiet", "The road is not clearly marked. The driver cannot see round the bend and slows down."),
+    ("quiet", "One foot on the kerb, a boy waits; he stays there."),
+    ("quiet", "A speed limit of 50 is signed; traffic keeps to it."),
+    ("quiet", "The prompt response of the driver ahead keeps the flow smooth."),
+    ("quiet", "All four lanes are free, and each of these stays so."),
+    ("quiet", "Of course the road bends; nobody is near."),
+    ("quiet", "A text on the bridge is too far to read; the drive is uneventful."),
+    ("quiet", "The user of the crosswalk has long gone; nothing happens."),
+    ("quiet", "Here the road bends and there it runs straight; here is a village."),
+    ("quiet", "Please note the calm: nothing happens."),
+    ("quiet", "There is no car in view, and no picture of danger."),
+    ("quiet", "I can see the bend, and I follow a tractor that keeps left."),
+    ("quiet", "The driver does not respond to the horn; nothing comes of it."),
+    ("quiet", "Two others wait at a gate to be opened; it is not needed."),
+    ("quiet", "In two or three spots the grass is brown; the ride is calm."),
+    ("hit", "Unable to stop, the ego vehicle hits the car at 3.4 s."),
+    ("hit", "The driver cannot avoid the car, is sorry later, and the two touch at 3.4 s."),
+    ("hit", "He is not responsible for the crash, which happens at 3.4 s as a car brakes at an inappropriate place."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name,text", PLAIN)
+def test_what_only_looks_like_a_fault_of_form_is_none(name: str, text: str) -> None:
+    rules = {f.rule for f in SCENES[name].check("caption", caption(text, name))}
+    assert not rules & {*FAMILIES} - {"answer_wrong"}
+
+
+@pytest.mark.parametrize("name,item", [
+    ("hit", picks("Which way does it turn?", "left", "right", "it goes straight on")),
+    ("hit", picks("Who is at the kerb?", "a man", "a woman", "a child")),
+    ("hit", picks("Which animal is seen?", "a dog", "a cat", "a cow")),
+    ("hit", picks("Which car is parked on the left?", "a taxi", "a hatchback", "an SUV")),
+    ("hit", picks("Who overtakes whom?", "the bus overtakes the tram", "the tram overtakes the bus")),
+    ("hit", picks("What is it?", "a red car and a blue van", "a blue car and a red van", "neither car nor van")),
+    ("hit", picks("When?", "before the bus", "after the bus", "beside the bus")),
+    ("hit", picks("What is true of the light?", "it is red", "it is not red")),
+    ("hit", picks("How many lanes are there?", "two", "three", "four or more")),
+    ("hit", picks("Which lane is free, the left one or the right one?", "the right one", "both", "neither")),
+    ("hit", picks("Who is on the road?", "both lanes are empty", "one bus", "none is visible")),
+    ("hit", picks("Which part of the day is it?", "night", "noon", "dawn")),
+    ("hit", picks("At what time of day was it filmed?", "by night", "by day", "at dusk")),
+    ("hit", picks("When do the brake lights ahead come on?", "at 0.5 s", "at 2 s", "at 5 s", kind="temporal")),
+    ("hit", picks("What vehicle waits on the left?", "a bus", "a van", "a truck")),
+    ("hit", picks("What does the driver do to avoid the pothole?", "steers left", "steers right", "brakes")),
+    ("hit", picks("Which vehicle is ahead?", "a car", "another vehicle with a trailer", "no vehicle")),
+    ("hit", picks("What does it end with, if there is a collision?", "a dent", "a scratch", "no collision")),
+    ("hit", picks("Does the light change while the bus waits?", "yes", "no", kind="yes_no")),
+    ("hit", picks("Does the car stop, when the light is red?", "yes", "no", kind="yes_no")),
+    ("hit", picks("Is a pedestrian clearly visible on the left?", "no", "yes", kind="yes_no")),
+    ("hit", picks("What hides the sign?", "a tree", "a lorry", "something in front of the lens")),
+    ("hit", picks("Where does the bus stop?", "at the first stop", "at the second stop", "at the last stop")),
+    ("hit", picks("What does the sign say?", "STOP", "GIVE WAY", "30")),
+    ("hit", picks("Which way does the cyclist go?", "from left to right", "from right to left", "straight ahead")),
+])  # fmt: skip
+def test_what_only_looks_like_a_faulty_question_is_none(name: str, item: Json) -> None:
+    assert SCENES[name].check("vqa", question(**item)) == []
