@@ -150,5 +150,5 @@ def _told(r: Review) -> str:
     what = f"{r.task} {r.item_id}" if r.item_id else r.task
     parts = [r.verdict if r.draft_id or r.verdict == "cannot_tell" else "", ", ".join(r.faults)]
     if isinstance(r.value, dict) and (r.draft_id is None or r.verdict == "edit"):
-        parts.append(", ".join(f"{k} {v}" for k, v in r.value.items() if isinstance(v, (str, int, float))))
+        parts.append(", ".join(f"{k}: {v}" for k, v in r.value.items() if isinstance(v, (str, int, float))))
     return f"{what}: " + " · ".join(p for p in (*parts, r.comment) if p)

@@ -99,9 +99,9 @@ def test_conflicts_are_decided_by_who_sees_both_sides_and_no_names(tmp_path: Pat
     for task in tasks:
         texts = [row["text"] for row in task["data"]["said"]]
         assert [t[:8] for t in texts] == ["Rater A:", "Rater B:"]
-        assert {"class collision" in t for t in texts} == {True, False}
+        assert {"class: collision" in t for t in texts} == {True, False}
         assert "user-" not in str(task)
-    assert len({t["data"]["said"][0]["text"].partition("class ")[2][:6] for t in tasks}) == 2, "A is not always one"
+    assert len({t["data"]["said"][0]["text"].partition("class: ")[2][:6] for t in tasks}) == 2, "A is not always one"
     resolve.run(ws, recipe)
     bases = {x.clip_id: (x.basis, x.value["class"]) for x in ws.labels()}
     assert {bases[c] for c in odd} == {("adjudicated", "collision")}
@@ -227,7 +227,7 @@ def test_drafts_differ_by_author_not_by_age() -> None:
 def test_sides_tell_an_edit_and_its_faults() -> None:
     r = Review("c", "caption", "user-9", "text", "edit", {"text": "A wet road."}, "draft1_x", faults=("wrong_fact",))
     (told,) = sides([r], 0)
-    assert told == "Rater A: caption: edit · wrong_fact · text A wet road."
+    assert told == "Rater A: caption: edit · wrong_fact · text: A wet road."
 
 
 # -- anchoring -------------------------------------------------------------------------------------------------------
