@@ -12,7 +12,8 @@ from typing import Any
 
 from curation.check_options import kinds, meaning, stem
 from curation.check_phrases import compiled
-from curation.check_text import HYPOTHETICAL, Context, Finding, Reading, attribute_clash, class_clash, read
+from curation.check_reading import Reading, read
+from curation.check_text import HYPOTHETICAL, Context, Finding, attribute_clash, class_clash
 from curation.check_times import NUMBERS, times
 from curation.lexicon import Lexicon
 from curation.tasks import TaskPack, words

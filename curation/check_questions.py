@@ -10,7 +10,8 @@ from typing import Any
 from curation.check_answers import ASKED, AUX, NOBODY, WH, asked_of, facts, labelled, ranges, said_of, times_offered
 from curation.check_options import ENUMERATED, about_others, hints, includes, like, meaning
 from curation.check_phrases import compiled
-from curation.check_text import HYPOTHETICAL, LINES, Context, Finding, Mark, read
+from curation.check_reading import LINES, Mark, read
+from curation.check_text import HYPOTHETICAL, Context, Finding
 from curation.lexicon import Lexicon
 from curation.tasks import TaskPack
 

@@ -15,28 +15,18 @@ from typing import Any
 from curation.check_answers import answers
 from curation.check_form import form_faults
 from curation.check_questions import leaks, options
-from curation.check_text import (
-    NOUN,
-    Context,
-    Finding,
-    Mark,
-    attribute_clash,
-    class_clash,
-    gap,
-    read,
-)
+from curation.check_reading import Mark, Reading, read
+from curation.check_text import Context, Finding, Said, attribute_clash, class_clash, untold
 from curation.check_times import Told
+from curation.check_who import partner_told, told_who
 from curation.store import Workspace, decisions
 from curation.tasks import TaskPack
 from curation.types import Json
 
-ONLY = re.compile(r"\bnot (just|merely|only|simply) (a |an )?$")
 RELATIVE = re.compile(  # a fact, then; but there is time, or room, before what may come
     r"(?<!time )(?<!room )(?<!space )(?<!seconds )\b(before|until|after|prior to|leading (up )?to) (the|a|this) $", re.I
 )
-FORETOLD = re.compile(r"\b(will|is going to|is about to|is bound to) (\w+ ){0,2}$", re.I)
-PASSIVE = re.compile(r"\b(is|was|are|were|be|been|being|gets?|got|getting)\s+(\w+\s+){0,2}$", re.I)
-BEING = re.compile(r"\b(being|getting)\s+(\w+\s+)?$", re.I)
+FORETOLD = re.compile(r"\b(will|is going to|is about to|is bound to) (\w+ ){0,3}$", re.I)
 SLACK_S, FAR_S, HOLE_S = 0.25, 1.0, 0.5  # beyond the clip's end; from the labelled time; between segments
 
 Rule = Callable[[Any, Context], Iterator[Finding]]
@@ -127,27 +117,47 @@ def told_time(value: Any, context: Context) -> Iterator[Finding]:
     end, event = context.clip.duration_s, context.event or {}
     for s, r in context.prose:
         for t in r.times:
-            if end and t.high > end + HOLE_S:
+            if end and t.within(end)[1] > end + HOLE_S:
                 yield Finding("time_outside", s.pointer, f"'{t.text}', but the clip ends at {end:.2f} s")
-        if context.event_s is not None and s.span and r.contact and s.span[1] < context.event_s - FAR_S:
-            note = f"'{r.contact[0].text}' in seconds that end at {s.span[1]}, but the event is at {context.event_s} s"
+            if t.back:
+                yield Finding("time_reversed", s.pointer, f"'{t.text}' runs backwards")
+        if context.event_s is not None and s.span and s.span[1] < context.event_s - FAR_S and r.loosely.contact:
+            m = r.loosely.contact[0]
+            note = f"'{m.text}' in seconds that end at {s.span[1]}, but the event is at {context.event_s} s"
+            yield Finding("told_time", s.pointer, note, "error" if m.sure else "warning")
+        if r.times and event.get("time_basis") != "onset":
+            yield from _wrong_time(s, r, event, end)
+
+
+def _wrong_time(s: Said, r: Reading, event: Json, end: float) -> Iterator[Finding]:
+    """The times of a text that are neither the event's nor the alert's, though the words beside them tell of these, or
+    the text cites them."""
+    cited = str(s.owner.get("field", "")).partition(".")[2]
+    if cited in ("event_s", "alert_s") and event.get(cited) is not None:
+        if not any(_fits(t, event[cited], end) for t in r.times):
+            note = f"'{r.times[0].text}' cites event.{cited}, which is {event[cited]} s"
             yield Finding("told_time", s.pointer, note)
-        if not r.times:
+        return
+    happens = [*r.contact, *r.near, *(m for m in r.marks if m.kind == "peak")]
+    hints = [] if happens else [m for _, m in r.hints] + [*r.evades, *(m for m in r.marks if m.kind == "avoid")]
+    anchors = [(m, event.get("event_s"), "event") for m in (*happens, *hints)]
+    anchors += [(m, event.get("alert_s"), "alert") for m in r.marks if m.kind == "alert"]
+    for m, at, what in anchors:
+        near = [(_apart(t, m), t) for t in r.times if t.line == m.line]
+        if at is None or not near:
             continue
-        basis = event.get("time_basis") != "onset"
-        happens = [*r.contact, *r.near, *(m for m in r.marks if m.kind == "peak")] if basis else []
-        anchors = [(m, event.get("event_s"), "event") for m in happens]
-        anchors += [(m, event.get("alert_s"), "alert") for m in r.marks if m.kind == "alert"]
-        for m, at, what in anchors:
-            near = [(_apart(t, m), t) for t in r.times if t.line == m.line]
-            if at is None or not near:
-                continue
-            far, t = min(near)
-            if far > 70 or any(o.line == m.line and _apart(t, o) < far for o, _, _ in anchors if o is not m):
-                continue
-            if not t.low - FAR_S <= at <= t.high + FAR_S:
-                said = f"'{m.text}' at {t.text}"
-                yield Finding("told_time", s.pointer, f"{said}, but the {what} is labelled at {at} s")
+        far, t = min(near)
+        if far > 70 or any(o.line == m.line and _apart(t, o) < far for o, _, _ in anchors if o is not m):
+            continue
+        if not _fits(t, at, end) and not (m in hints and _fits(t, event.get("alert_s") or at, end)):
+            severity = "warning" if m in hints else "error"
+            said = f"'{m.text}' at {t.text}"
+            yield Finding("told_time", s.pointer, f"{said}, but the {what} is labelled at {at} s", severity)
+
+
+def _fits(t: Told, at: float, end: float) -> bool:
+    low, high = t.within(end)
+    return low - FAR_S <= at <= high + FAR_S
 
 
 def _apart(t: Told, m: Mark) -> int:
@@ -159,6 +169,7 @@ def told_class(value: Any, context: Context) -> Iterator[Finding]:
     """No text says another class than the resolved one, and none says a class where none is resolved."""
     if context.clip.role == "pre_event":
         return
+    witness = (context.event or {}).get("ego_role") == "witness"
     for s, r in context.prose:
         kind = s.owner.get("step", "")
         if "predict" in kind:
@@ -166,9 +177,23 @@ def told_class(value: Any, context: Context) -> Iterator[Finding]:
         before = context.event_s is not None and s.span is not None and s.span[1] <= context.event_s + 0.3
         early = before or kind in kinds(context.pack)[:-1]
         clash = class_clash(r, context.cls, early=early)
-        if clash:
-            rule = "told_class" if context.cls else "class_unresolved"
-            yield Finding(rule, s.pointer, f"'{clash[0].text}' says {clash[1]}, but the event is {context.cls}")
+        step = kind in kinds(context.pack)[1:-1]  # tells what was seen so far, if not always with care
+        hint = None if clash or witness else class_clash(r.loosely, context.cls, early=early and not step)
+        for mark, what in filter(None, (clash, hint)):
+            rule, severity = "told_class" if context.cls else "class_unresolved", "error" if clash else "warning"
+            yield Finding(rule, s.pointer, f"'{mark.text}' says {what}, but the event is {context.cls}", severity)
+        if r.evades and context.cls == "normal":
+            note = f"'{r.evades[0].text}' is an evasive act, but the event is normal"
+            yield Finding("told_class", s.pointer, note, "warning")
+
+
+def class_told(value: Any, context: Context) -> Iterator[Finding]:
+    """The texts as a whole tell the class: of a collision somebody says that there is contact, and so on."""
+    told = [r for s, r in context.prose if "question" not in s.owner]
+    silent = context.clip.role == "pre_event" or "cues" not in context.pack.ontology
+    missing = None if silent else untold(told, context.cls)
+    if missing:
+        yield Finding("class_untold", "", f"no text says {missing}, but the event is {context.cls}", "warning")
 
 
 def fields(value: Any, context: Context) -> Iterator[Finding]:
@@ -191,66 +216,35 @@ def fields(value: Any, context: Context) -> Iterator[Finding]:
                 yield Finding("conclusion", f"{at}/{key}", note)
 
 
-def told_who(value: Any, context: Context) -> Iterator[Finding]:
-    """Who runs into whom: a text gives the ego vehicle no other role, and the event no other partner."""
-    event, partner = context.event or {}, context.known("partner")
-    role = event.get("ego_role")
-    if context.cls in (None, "normal"):
-        return
-    for s, r in context.prose:
-        wrong, right = "", False
-        for m in (*r.contact, *r.near):
-            around = [x for x in r.marks if x.line == m.line]
-            others = [(x, v) for x in around for n, v in x.names if n == "partner" and gap(x, m) <= 7]
-            named = set().union(*(v for _, v in others))
-            if partner and named and partner not in named and role != "witness":
-                wrong = wrong or others[0][0].text
-                continue
-            right |= partner in named
-            told = _role(around, m)
-            if told and role in ("striking", "struck", "witness") and told != role:
-                line = m.line.strip(" .;")[:80]
-                note = f"'{line}' says {told}, but the ego vehicle is {role}"
-                yield Finding("told_role", s.pointer, note, "warning" if m.text.startswith("collid") else "error")
-        if wrong and not right:  # beside the right one, another may be told
-            yield Finding("told_partner", s.pointer, f"'{wrong}', but the partner is {partner}")
-        watch = [m for m in r.marks if m.kind == "watch" and not ONLY.search(m.before)]
-        if watch and role in ("striking", "struck"):
-            yield Finding("told_role", s.pointer, f"'{watch[0].text}', but the ego vehicle is {role}")
-
-
-def _role(near: list[Mark], m: Mark) -> str | None:
-    """striking or struck, where the line says so plainly: the subject and the object of a mark of contact."""
-    noun = NOUN.match(m.text) and not m.line.startswith(" into", m.end)
-    if noun or m.kind == "near" or any(x.kind == "watch" for x in near) or m.text.startswith(("touch", "escap")):
-        return None
-    actors = [x for x in near if x.kind == "ego" or any(n == "partner" for n, _ in x.names)]
-    left = [x for x in actors if x.end <= m.start]
-    right = [x for x in actors if x.start >= m.end and gap(m, x) <= 6 and x.clause == m.clause]
-    does, undergoes = bool(left) and left[-1].kind == "ego", bool(right) and right[0].kind == "ego"
-    if (PASSIVE if not m.text.endswith("ing") else BEING).search(m.before):
-        by = m.line[m.end :].casefold().lstrip().startswith("by ")
-        return "struck" if does else "striking" if by and undergoes else None
-    return None if does == undergoes else "striking" if does else "struck"
-
-
 def told_attribute(value: Any, context: Context) -> Iterator[Finding]:
     """No text says other weather, light, road or place than the metadata, nor denies theirs ("no rain", "dry")."""
     for s, r in context.prose:
         clash = attribute_clash(r, context) if r.values else None
         if clash:
             m, name, holds = clash
-            severity = "warning" if name == "scene" else "error"
+            severity = "error" if m.sure and name != "scene" else "warning"
             yield Finding("told_attribute", s.pointer, f"'{m.text}', but the metadata says {name}: {holds}", severity)
 
 
 def citations(value: Any, context: Context) -> Iterator[Finding]:
-    """A cited field exists and holds something."""
-    have = {"event": context.event or {}, "attributes": context.attributes, "clip": {"duration_s": 1, "role": 1}}
+    """A cited field exists and holds something, or the text says that it is not known."""
+    clip = context.clip
+    known = {"duration_s": 1, "role": 1, "visible": clip.visible, "horizon_s": clip.horizon_s}
+    have = {"event": context.event or {}, "attributes": context.attributes, "clip": known}
     for at, node in context.nodes:
         kind, _, name = str(node.get("field", "")).partition(".")
-        if name and kind in have and have[kind].get(name) is None:
+        if name and kind in have and have[kind].get(name) is None and not UNKNOWN.search(str(node.get("text", ""))):
             yield Finding("citation", f"{at}/field", f"cites {kind}.{name}, which holds nothing")
+
+
+UNKNOWN = re.compile(
+    r"\b(unknown|unclear|unresolved|undetermined|undecided|unspecified|not (been )?(known|resolved|determined|recorded"
+    r"|clear|seen|visible|stated|given|told|shown|settled|decided|identified)|no(t|body)? (\w+ )?(can|could)(not)? be "
+    r"(told|seen|said|judged|identified|known)|(cannot|can['’]t|can not) be \w+|whether|out of (view|sight|frame)"
+    r"|outside the (frame|view|picture)|off[- ]camera|hidden|unidentified|remains open|open question"
+    r"|no \w+ is (known|given))\b",
+    re.I,
+)
 
 
 def foresight(value: Any, context: Context) -> Iterator[Finding]:
@@ -258,17 +252,31 @@ def foresight(value: Any, context: Context) -> Iterator[Finding]:
     if context.clip.role != "pre_event":
         return
     for s, r in context.told:
-        outcome = [*r.contact, *r.near, *r.spared, *r.normal]
+        outcome = [*r.contact, *r.near, *r.spared]
         ifs = {m.line for m in r.marks if m.kind == "if"}
         outcome += [
             m for m in r.maybe
             if RELATIVE.search(m.before) or (m.line not in ifs and FORETOLD.search(m.before))
         ]  # fmt: skip
+        hints = [m for m in (*r.normal, *r.loosely.contact, *r.loosely.near) if not SHOWN.search(m.line)]
+        hints = [
+            m
+            for m in hints
+            if m.kind not in ("conflict", "danger") and not m.text.startswith(("no ", "nothing", "nobody"))
+        ]  # "no conflict" is what can be seen so far
         hazard = [*r.trouble, *r.maybe] + [m for m in r.marks if m.kind in ("hazard", "evasive")]
-        if outcome:
-            yield Finding("outcome", s.pointer, f"'{outcome[0].text}' tells the outcome of a clip that ends before it")
+        if outcome or hints:
+            m, severity = (outcome or hints)[0], "error" if outcome else "warning"
+            yield Finding("outcome", s.pointer, f"'{m.text}' tells the outcome of a clip that ends before it", severity)
         elif hazard and context.clip.visible is False:
-            yield Finding("unseen_hazard", s.pointer, f"'{hazard[0].text}', but the clip ends before the alert")
+            hazard.sort(key=lambda m: not m.sure)
+            note = f"'{hazard[0].text}', but the clip ends before the alert"
+            yield Finding("unseen_hazard", s.pointer, note, "error" if hazard[0].sure else "warning")
+
+
+SHOWN = re.compile(
+    r"\b(up to|until|so far|as yet|till|at this point|(is|are|be) (seen|shown|visible)|the clip ends|shows?)\b", re.I
+)
 
 
 def media(value: Any, context: Context) -> Iterator[Finding]:
@@ -296,6 +304,19 @@ def form(value: Any, context: Context) -> Iterator[Finding]:
 
 
 RULES: tuple[Rule, ...] = (
-    *(spans, steps, told_time, told_class, fields, told_who, told_attribute, citations, foresight, media),
+    *(
+        spans,
+        steps,
+        told_time,
+        told_class,
+        class_told,
+        fields,
+        told_who,
+        partner_told,
+        told_attribute,
+        citations,
+        foresight,
+        media,
+    ),
     *(options, leaks, answers, form),
 )

@@ -1,9 +1,10 @@
 """The words by which texts are read: the ontology's cues and values, and English words that turn them (no, almost,
-would, avoids, if), as one regular expression for each kind; and which of them may begin with a given word.
+would, avoids, if), as regular expressions by kind; and which of them may begin with a given word.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -15,54 +16,80 @@ from curation.tasks import TaskPack, words
 from curation.types import Json
 
 TURNS = {
-    "neg": r"no|not|\w+n['’]t|cannot|never|without|neither|nor|none|nobody|nothing|no one|lacks?|lack of|absence of|"
-    r"free of|impossible|rather than|instead of|fail(?:s|ed|ing)?(?: to)?|unable to|too late to|far from",
-    "hyp": r"would|could|might|may|should|will|possib\w*|potential\w*|likel\w*|unlikely|inevitabl\w*|unavoidabl\w*|"
-    r"about to|going to|before|until|suppos\w*|fear\w*|expect\w*|earlier|previous|prior|"
-    r"old|tr(?:y|ies|ying) to|bound to|suggest\w*|indicat\w*|impending|guarante\w*|probab\w*|predict\w*|chance|"
-    r"to cause|to create|(?:sufficient|enough|time|room|order) to|seconds? (?:to|from)",
-    "if": r"if|unless|whether|had (?:nobody|anyone|they|everybody)|in case|as though",
-}
-STOPS = "but|and|yet|while|then|so"
+    "neg": ["no", "not", r"\w+n['’]t", "cannot", "never", "without", "neither", "nor", "none", "nobody", "nothing",
+        "no one", "lacks?", "lack of", "absence of", "free of", "impossible", "rather than", "instead of",
+        "fail(?:s|ed|ing)?(?: to)?", "unable to", "too late to", "far from", "nowhere(?: near)?"],
+    "hyp": ["would", "could", "might", "may", "should", "will", r"possib\w*", r"potential\w*", r"likel\w*", "unlikely",
+        r"inevitabl\w*", r"unavoidabl\w*", "about to", "going to", "before", r"suppos\w*", r"fear\w*",
+        r"expect\w*", "earlier", "previous", "prior", "old", "tr(?:y|ies|ying) to", "bound to", r"suggest\w*",
+        r"indicat\w*", "impending", r"guarante\w*", r"probab\w*", r"predict\w*", "chance", "to cause", "to create",
+        "(?:sufficient|enough|time|room|order) to", "seconds? (?:to|from)"],
+    "if": ["if", "unless", "whether", "had (?:nobody|anyone|they|everybody)", "in case", "as though"],
+}  # fmt: skip
+STOPS = ["but", "and", "yet", "while", "then", "so"]
 TAIL = r"(?:s|es|y|ed|ing|fall|drops?|flakes?|storms?|['’]s)?"
 TOKEN = re.compile(r"\w+|[.!?](?=\s|$)|[;\n,:—–]")
 WORD = re.compile(r"\w+")
 SEPARATORS = " -,'’"  # what may stand between the words of one mark
+LETTERS = re.compile(r"[a-z]{2}(?![?*{|])")
+PART = re.compile(r"(?<!L)<(\w+)>")
 BEHIND = re.compile(r"\(\?<=[^()]*\)")
 MOST = 1 << 17  # words remembered
+Names = tuple[tuple[str, frozenset[str]], ...]  # what a word names, by the name of the ontology
 
 
 class Beginnings(dict[str, tuple[tuple[str, Any], ...]]):
-    """By word the kinds of mark that may begin with it, with their expressions; found out when first asked."""
+    """By word the expressions that may begin with it, with the kinds of mark they make; found out when first asked,
+    so that an expression costs nothing where its first word does not stand."""
 
-    def __init__(self, kinds: dict[str, str]) -> None:
-        self.kinds = [(k, re.compile(rf"(?:{e})(?!\w)"), _alone(e)) for k, e in kinds.items()]
+    def __init__(self, kinds: dict[str, list[str]], lists: dict[str, list[str]]) -> None:
+        self.all = [
+            (kind, e, regex.compile(rf"(?:{e})(?!\w)", ignore_unused=True, **lists))
+            for kind, spelled in kinds.items() for e in spelled
+        ]  # fmt: skip
+        self.alone = {
+            e: regex.compile(BEHIND.sub("", e), ignore_unused=True, **lists) if "(?<=" in e else p
+            for _, e, p in self.all
+        }
+        self.by_letters: dict[str, list[tuple[str, str, Any]]] = {}
 
     def __missing__(self, word: str) -> tuple[tuple[str, Any], ...]:
         if len(self) >= MOST:
             self.clear()
+        letters = word[:2]
+        if letters not in self.by_letters:
+            self.by_letters[letters] = [x for x in self.all if self._may(x[1], letters)]
         longer = [word + c for c in SEPARATORS]
         self[word] = found = tuple(
-            (kind, pattern) for kind, pattern, alone in self.kinds
-            if alone.fullmatch(word) or any(alone.fullmatch(w, partial=True) for w in longer)
+            (kind, pattern) for kind, e, pattern in self.by_letters[letters]
+            if self.alone[e].fullmatch(word) or any(self.alone[e].fullmatch(w, partial=True) for w in longer)
         )  # fmt: skip
         return found
 
+    def _may(self, expression: str, letters: str) -> bool:
+        """May `expression` begin with these letters?"""
+        first = LETTERS.match(expression)
+        if first:
+            return bool(first.group() == letters)
+        return self.alone[expression].fullmatch(letters, partial=True) is not None
 
-def _alone(expression: str) -> Any:
-    """The expression for a word without those before it."""
-    return regex.compile(BEHIND.sub("", expression))
+
+@cache
+def _beginnings(spelled: str) -> Beginnings:
+    return Beginnings(*json.loads(spelled))
 
 
 @dataclass(frozen=True, eq=False)
 class Lexicon:
     """The words of a pack's ontology. `begins`: by word, the marks that may begin there; `values`: what a word names;
+    `told`: what the marks of a kind name;
     `weak`: the words before and after which a word counts; `together`: by name, by the value that holds, the others
     that may be said of the same clip."""
 
     pack: TaskPack
     begins: Beginnings
-    values: dict[str, tuple[tuple[str, frozenset[str]], ...]]
+    values: dict[str, Names]
+    told: dict[str, Names]
     weak: dict[str, tuple[frozenset[str], frozenset[str]]]
     together: dict[str, Json]
 
@@ -82,14 +109,23 @@ def lexicon(pack: TaskPack) -> Lexicon:
                 values.setdefault(word, {}).setdefault(name, set()).update(meant)
         frame = frozenset(node.get("x-frame", ()))
         weak |= {w: (frame | set(node.get("x-lead", ())), frame) for w in node.get("x-weak", ())}
-    cues = {k: "|".join(spelled) for k, spelled in pack.ontology.get("cues", {}).get("x-cues", {}).items()} | TURNS
-    spelled = [re.escape(w).replace(r"\ ", "[ -]") + TAIL for w in sorted(values, key=lambda w: (-len(w), w))]
-    cues |= {"value": "|".join(spelled) or "(?!)", "stop": STOPS}
+    node = pack.ontology.get("cues", {})
+    parts = node.get("x-parts", {})
+    cues = {k: [PART.sub(lambda m: parts[m[1]], e) for e in spelled] for k, spelled in node.get("x-cues", {}).items()}
+    cues |= TURNS
+    told: dict[str, Names] = {}
+    for name, one in held.items():
+        for meant, spelled in one.get("x-told", {}).items():
+            told[f"{name} {meant}"] = ((name, frozenset(meant.strip("?").split("|"))),)
+            cues[f"{name} {meant}"] = spelled
+    cues["value"] = [re.escape(w).replace(r"\ ", "[ -]") + TAIL for w in sorted(values)] or ["(?!)"]
+    cues["stop"] = STOPS
     frozen = {w: tuple((n, frozenset(v)) for n, v in by.items()) for w, by in values.items()}
-    return Lexicon(pack, Beginnings(cues), frozen, weak, {name: node["x-together"] for name, node in held.items()})
+    together = {name: node["x-together"] for name, node in held.items()}
+    return Lexicon(pack, _beginnings(json.dumps([cues, node.get("x-lists", {})])), frozen, told, weak, together)
 
 
-def named(lex: Lexicon, word: str) -> tuple[str, tuple[tuple[str, frozenset[str]], ...]]:
+def named(lex: Lexicon, word: str) -> tuple[str, Names]:
     """The word of the ontology that `word` is a form of, and what it names."""
     word = word.replace("-", " ")
     for known in (word, *(word[:-n] for n in range(1, 7))):
