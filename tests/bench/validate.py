@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from curation.check_text import Context, read, read_line, walk
+from curation.check_reading import read, read_line
+from curation.check_text import Context, walk
 from curation.deal import deal
 from curation.draft import Subject, context, write
 from curation.recipe import Recipe
