@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-_COUNT = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
-    seventeen eighteen nineteen twenty"""
-NUMBERS = _COUNT.split()
+NUMBERS = (
+    "zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen"
+    "|eighteen|nineteen|twenty"
+)
 SHARES = {"half": 1 / 2, "third": 1 / 3, "quarter": 1 / 4, "three quarters": 3 / 4}
-_WORD = "|".join(sorted(NUMBERS, key=len, reverse=True))
 _SHARE = r"(?:half|third|quarter|three[ -]quarters)"
 _N = (
-    rf"(?:\d+(?:\.\d+)?|(?:{_WORD})(?:[ -]and[ -](?:a[ -])?{_SHARE})?|{_SHARE} (?:of )?an?"
+    rf"(?:\d+(?:\.\d+)?|(?:{NUMBERS})\b(?:[ -]and[ -](?:a[ -])?{_SHARE})?|{_SHARE} (?:of )?an?"
     rf"|an?(?= second (?:in|into|mark)\b))"
 )
 _UNIT = r"(?:\s?s\b|[ -]secs?\b|[ -]seconds?\b)"
@@ -133,6 +133,6 @@ def _number(word: str) -> float:
         (SHARES[s] for s in ("three quarters", "half", "third", "quarter") if re.search(rf"\b{s}\b", said)), 0.0
     )
     first = said.split()[0]
-    if first in NUMBERS and not said.startswith("three quarters"):
-        return NUMBERS.index(first) + share
+    if first in NUMBERS.split("|") and not said.startswith("three quarters"):
+        return NUMBERS.split("|").index(first) + share
     return share or 1.0  # "half a", "a"
