@@ -10,9 +10,8 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from curation.agreement_sums import LEVELS, Rating
 from curation.errors import DataError, UsageError
@@ -29,14 +28,13 @@ NO_NUMBER = MISSING | {"none", "-", "inf", "-inf"}  # missing where the other va
 MELT = "if each rater has a column, make it long: df.melt(id_vars='item', var_name='rater').assign(field='class')"
 
 
-@dataclass
-class Column:
+class Column(NamedTuple):
     """The ratings of one field, with values of its level."""
 
     rows: list[Rating]
     level: str
-    order: list[str] | None = None  # of ordinal text
-    notes: list[str] = field(default_factory=list)
+    order: list[str] | None  # of ordinal text
+    notes: list[str]
 
 
 def read_table(path: Path, levels: Mapping[str, str]) -> dict[str, Column]:
@@ -106,29 +104,31 @@ def _text(value: Any) -> str:
 
 
 def _column(path: Path, name: str, rows: Mapping[Rating, int], wanted: str) -> Column:
-    level, _, order = wanted.partition(":")
-    out = Column([], level, [part.strip() for part in order.split("<")] if order else None)
+    level, _, given = wanted.partition(":")
+    order = [part.strip() for part in given.split("<")] if given else None
+    notes: list[str] = []
+    if order and (level != "ordinal" or len(set(order)) < len(order)):
+        raise UsageError(f"field '{name}': '{wanted}' is no order; write ordinal:low<mid<high, each value once")
     if not level:
-        out.level, out.notes = guess_level({row.value for row in rows})
-    if out.level not in LEVELS:
-        raise UsageError(f"field '{name}': unknown level '{out.level}'; use one of {', '.join(LEVELS)}")
-    if out.order and (level != "ordinal" or len(set(out.order)) < len(out.order)):
-        raise UsageError(f"field '{name}': '{level}:{order}' is no order; write ordinal:low<mid<high, each value once")
-    missing = NO_NUMBER if out.level != "nominal" and not out.order else MISSING
+        level, notes = guess_level({row.value for row in rows})
+    if level not in LEVELS:
+        raise UsageError(f"field '{name}': unknown level '{level}'; use one of {', '.join(LEVELS)}")
+    missing = MISSING if level == "nominal" or order else NO_NUMBER
     kept = {row: number for row, number in rows.items() if row.value.lower() not in missing}
     if len(kept) < len(rows):
-        out.notes.append(f"{len(rows) - len(kept)} values like 'nan' count as missing")
-    codes = out.level == "nominal" and _numeric({row.value for row in kept})
+        notes.append(f"{len(rows) - len(kept)} values like 'nan' count as missing")
+    codes = level == "nominal" and _numeric({row.value for row in kept})
+    out = []
     for row, number in kept.items():
         where, value = f"{path}: row {number}, field '{name}'", row.value
-        if out.order and value not in out.order:
-            raise DataError(f"{where}: '{value}' is not among {' < '.join(out.order)}; add it to the order")
+        if order and value not in order:
+            raise DataError(f"{where}: '{value}' is not among {' < '.join(order)}; add it to the order")
         if codes:
             value = f"{float(value):.15g}"  # 1 and 1.0 are one class
-        elif out.level != "nominal" and not out.order:
-            value = _number(where, value, out.level)
-        out.rows.append(Rating(row.item, row.rater, name, value, row.group))
-    return out
+        elif level != "nominal" and not order:
+            value = _number(where, value, level)
+        out.append(Rating(row.item, row.rater, name, value, row.group))
+    return Column(out, level, order, notes)
 
 
 def _number(where: str, text: str, level: str) -> float | tuple[float, float]:

@@ -130,7 +130,7 @@ def _push_share(
 
 
 def _tasks(client: Any, projects: Mapping[str, int]) -> dict[str, int]:
-    return {title: labelstudio.size(client, n)[0] for title, n in sorted(projects.items())}
+    return {title: labelstudio.held(client, n)[0] for title, n in sorted(projects.items())}
 
 
 def _unqualified(ws: Workspace, recipe: Recipe, share: Share) -> list[tuple[Assignment, int]]:
@@ -238,18 +238,17 @@ def _exports(
     """
     rows = {row["project"]: row for row in ws.read_view("pulled")}
     for title, number in sorted(labelstudio.projects(client, f"{recipe.name}.{plan.name}.").items()):
-        config = client.projects.get(id=number).label_config
+        *least, config = labelstudio.held(client, number)
         row = rows.get(title, {})
         digest = make_id("pulled", [number, config, [(p.name, p.schema, p.spec) for p in plan.packs]])
         sheets: dict[str, int] = {}
-        least = labelstudio.size(client, number)
         if row.get("digest") == digest and row["reviews"] <= _length(ws):
             sheets = dict(row["sheets"])
-        tasks, until = labelstudio.touched(client, number, row["until"] if sheets else "")
+        tasks, until = labelstudio.touched(client, number, row["until"] if sheets else "") if least[0] else ((), "")
         for part in labelstudio.export(client, number, tasks if len(tasks) <= 10 * least[0] else ()):
             sheets |= {str(t["id"]): len(t["annotations"]) for t in part}
             yield title, config, part
-        found, most = (len(sheets), sum(sheets.values())), labelstudio.size(client, number)
+        found, (*most, _) = (len(sheets), sum(sheets.values())), labelstudio.held(client, number)
         if not all(a <= n <= b for a, n, b in zip(least, found, most, strict=True)):
             for part in labelstudio.export(client, number, None):
                 sheets = {str(t["id"]): len(t["annotations"]) for t in part}

@@ -316,17 +316,16 @@ class Task(NamedTuple):
     overlap: int
 
 
-def size(client: Any, project: int) -> tuple[int, int]:
-    """How many tasks and annotations a project holds."""
+def held(client: Any, project: int) -> tuple[int, int, str]:
+    """How many tasks and annotations a project holds, and its config."""
     told = client.projects.get(id=project)
-    return int(told.task_number or 0), int(told.total_annotations_number or 0) + int(
-        told.skipped_annotations_number or 0
-    )
+    annotations = int(told.total_annotations_number or 0) + int(told.skipped_annotations_number or 0)
+    return int(told.task_number or 0), annotations, str(told.label_config)
 
 
 def known_tasks(client: Any, project: int, key: str) -> list[Task]:
     """What is in a project already, duplicates included; `key` is where our key lies in a task's data."""
-    if not size(client, project)[0]:
+    if not held(client, project)[0]:
         return []
     shown = "id,data,total_annotations,overlap"
     tasks = client.tasks.list(project=project, page_size=BATCH, fields="task_only", include=shown)
@@ -370,7 +369,7 @@ def import_tasks(client: Any, project: int, tasks: bytes, n: int) -> list[int]:
 
 
 def touched(client: Any, project: int, since: str) -> tuple[Sequence[int], str]:
-    """The tasks that anything was done to after `since`, and when the last was.
+    """The tasks that anything was done to after `since`, and when the last was; of a project that has some.
 
     Without `since` all numbers from the first task's to the last's: the server loads all annotations of what it lists.
     """
@@ -379,8 +378,6 @@ def touched(client: Any, project: int, since: str) -> tuple[Sequence[int], str]:
     def first(order: str) -> Any:
         return client.tasks.list(**what, page_size=1, query=json.dumps({"ordering": [order]})).items[0]
 
-    if not size(client, project)[0]:
-        return [], ""
     # A little earlier: what is being written now may come to light with an earlier time.
     until = first("-tasks:updated_at").updated_at.astimezone(UTC) - timedelta(seconds=5)
     if since:

@@ -29,22 +29,14 @@ def near_duplicates(texts: Mapping[str, str], threshold: float = THRESHOLD) -> l
     first: dict[str, str] = {}
     pairs: list[tuple[str, str, float]] = []
     for i in sorted(texts):
-        words = _words(texts[i])
+        words = " ".join(re.findall(r"\w+", texts[i].casefold()))
         if words and first.setdefault(words, i) != i:
             pairs.append((first[words], i, 1.0))
     kept = {i: _shingles(words) for words, i in first.items()}
     for a, b in _candidates(kept):
-        if (alike := _jaccard(kept[a], kept[b])) >= threshold:
+        if (alike := len(kept[a] & kept[b]) / len(kept[a] | kept[b])) >= threshold:
             pairs.append((a, b, alike))
     return sorted(pairs, key=lambda p: (-p[2], p[0], p[1]))
-
-
-def _jaccard(x: set[str], y: set[str]) -> float:
-    return len(x & y) / len(x | y)
-
-
-def _words(text: str) -> str:
-    return " ".join(re.findall(r"\w+", text.casefold()))
 
 
 def _shingles(words: str) -> set[str]:

@@ -50,18 +50,19 @@ def probe_closed(items: Sequence[Mapping[str, Any]], *, seeds: int = 3, replicat
     """
     groups = len({str(item["group"]) for item in items})
     if groups < 2:
-        nothing = _nothing(len(items), groups, "nothing can be held out")
         lists: Json = {"by_family": {}, "by_features": {}, "telling": {}, "examples": [], "notes": []}
-        return nothing | lists
+        return _nothing(len(items), groups, "nothing can be held out") | lists
     t = priors.make_table(items)
     blocks = priors.features(t)
     runs = [priors.guess(t, blocks, seed) for seed in range(seeds)]
     hits = {name: np.mean([run[0][name] for run in runs], axis=0) for name in runs[0][0]}
     by_features = scores(hits, 1 / t.k, t.group, tests=len(hits), replicates=replicates)
     by_family = _by_family(hits[EVERYTHING], 1 / t.k, t.group, np.array(t.families)[t.family], replicates)
+    leaking = [f for f, s in by_features.items() if f != PERMUTED and s["verdict"] == "leaks"]
+    leaking = leaking or [f"family {f!r}" for f, s in by_family.items() if s["verdict"] == "leaks"]
     return {
         **by_features[EVERYTHING],
-        **_overall(by_features, by_family),
+        **({"verdict": "leaks", "because": ", ".join(leaking)} if leaking else {}),
         "by_family": by_family,
         "by_features": by_features,
         "telling": {family: priors.telling(t, i) for i, family in enumerate(t.families)},
@@ -74,13 +75,6 @@ def _nothing(n: int, groups: int, reason: str) -> Json:
     nothing: Json = {"accuracy": None, "chance": None, "interval": None, "excess": None}
     because = f"{n} items in {groups} groups: {reason}"
     return nothing | {"n": n, "groups": groups, "verdict": "not shown", "because": because}
-
-
-def _overall(by_features: Json, by_family: Json) -> Json:
-    """The whole leaks when any feature set does, or a family by all features (at a level shared by the families)."""
-    leaking = [f for f, s in by_features.items() if f != PERMUTED and s["verdict"] == "leaks"]
-    leaking = leaking or [f"family {f!r}" for f, s in by_family.items() if s["verdict"] == "leaks"]
-    return {"verdict": "leaks", "because": ", ".join(leaking)} if leaking else {}
 
 
 def probe_class(
@@ -202,6 +196,5 @@ def conclude(low: float, high: float, n: int, groups: int) -> tuple[str, str]:
         return "leaks", f"at least {low:+.3f} from chance, margin {MARGIN}"
     if high <= MARGIN:
         return "clean", f"at most {high:+.3f} from chance, margin {MARGIN}"
-    if high - low > 2 * MARGIN:
-        return "not shown", f"{low:+.3f} to {high:+.3f} from chance: too few items ({n}, {groups} groups) to tell"
-    return "not shown", f"{low:+.3f} to {high:+.3f} from chance: in between, margin {MARGIN}"
+    why = f"too few items ({n}, {groups} groups) to tell" if high - low > 2 * MARGIN else f"in between, margin {MARGIN}"
+    return "not shown", f"{low:+.3f} to {high:+.3f} from chance: {why}"

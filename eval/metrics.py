@@ -41,11 +41,6 @@ class Table:
     def __len__(self) -> int:
         return len(self.clips)
 
-    @property
-    def group_index(self) -> Ints:
-        """(n,): the position of each clip's group among the sorted groups."""
-        return np.unique(self.groups, return_inverse=True)[1].astype(np.int64)
-
     def take(self, rows: Bools) -> Table:
         """The marked rows only."""
         return Table(self.clips[rows], self.groups[rows], self.truth[rows], self.pred[rows], self.scores[rows])

@@ -43,7 +43,7 @@ class Scored:
 
 def scored(t: Table) -> Scored:
     """Every score of `t` with its interval; None is undefined, and `note` says why."""
-    group = t.group_index
+    group = np.unique(t.groups, return_inverse=True)[1].astype(np.int64)
     replicates = stats.bootstrap(lambda w: metrics.measure(t, w), group)
     fixed = len(set(t.pred.tolist())) == 1
     out: Json = {}

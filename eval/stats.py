@@ -32,9 +32,7 @@ def bootstrap(statistic: Statistic, group: Ints, replicates: int = REPLICATES, s
     of two arms over the same clips may be subtracted (Efron & Tibshirani 1993, ch. 8).
     """
     count = int(group.max()) + 1
-    drawn = np.random.default_rng(seed).integers(0, count, (replicates, count))
-    flat = (drawn + count * np.arange(replicates)[:, None]).ravel()
-    draws = np.bincount(flat, minlength=replicates * count).reshape(replicates, count).astype(float)
+    draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=replicates).astype(float)
     rows = max(1, CHUNK // len(group))
     parts = [statistic(draws[i : i + rows][:, group]) for i in range(0, replicates, rows)]
     return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
