@@ -20,8 +20,9 @@ NOUN = re.compile(
 )
 MANAGED = re.compile(r"\b(manag\w+|able|in time|succeed\w*|just enough) to $")
 ASIDE = re.compile(  # what was before, what is beside, what lies on the ground
-    r"\b(?:after|following|since|(?<!nowhere )near|beside|beneath|towards?|next to|entrance (?:of|to)"
-    r"|exit (?:of|from)|view of|left over|signs?|residual|recent|overnight|(?:morning|night|yesterday|day|week)['’]s)"
+    r"\b(?:after|following|since|(?<!nowhere )near|beside|beneath|towards?|next to|entrance (?:of|to)|exit (?:of|from)"
+    r"|view of|left over|signs?|looks? like|(?:promise|threat|smell|forecast) of|threaten(?:s|ing)|residual|recent"
+    r"|overnight|(?:morning|night|yesterday|day|week)['’]s)"
     r"(?: [\w-]+){0,3} $|\b(?:covered|packed|patched|lined) (?:with|in|by) (?:\w+ )?$",
     re.I,
 )
@@ -29,6 +30,10 @@ QUOTED = re.compile(r"(['\"‘“])(?<!\w.)((?:[^'\"‘“’”]|(?<=\w)['’](
 COVERED = re.compile(r"[ -](?:covered|packed|patched|dusted|lined)\b", re.I)
 LINES = re.compile(r"(?<=[.!?;])[^\S\n]+|(?<=\n)\s*")  # a line feed stays with its line
 WEIGHS = re.compile(r"\b(?:or|versus|from)\b")
+BROAD = re.compile(r"(?:impact|accident)s?$")  # of a law, of long ago
+OCCURS = re.compile(
+    r"\b(?:occur\w*|happen\w*|there (?:is|was)|tak(?:es|ing) place|results?|follows?|ends? in|at|\d)\b", re.I
+)
 AUXILIARY = re.compile(r"(?:has|have|had|is|are|was|were)\b")
 PERSON = ("no", "nobody", "no one", "none", "nothing", "never", "neither", "without")  # "nobody brakes", not "does not"
 CLASS = r"(?:near[-_ ]?(?:collision|miss|crash|accident)|collision|normal(?: driving)?|(?<!near )(?<!near-)crash)"
@@ -227,6 +232,8 @@ def read_line(lex: Lexicon, line: str, last: bool) -> Reading:
     out: dict[str, list[Any]] = {k: [] for k in SILENT}
     for i, m in enumerate(found):
         what = _meant(found, i) if m.kind in MEANING else ""
+        if what == "denied" and not m.sure:
+            continue
         if what in ("values", "denied"):
             out["values"].append((m, what == "values"))
         elif what.endswith("?") or (what and not m.sure):
@@ -245,6 +252,10 @@ def _meant(found: tuple[Mark, ...], i: int) -> str:
     """The field of Reading that mark `i` goes to, with "?" where it only hints at it; "" where to none."""
     m, say = found[i], turned(found, i)
     if m.kind == "contact":
+        aside = BROAD.match(m.text) and not OCCURS.search(m.line)
+        aside = aside and not any(x.clause == m.clause and (x.kind == "ego" or _partner(x)) for x in found)
+        if say == "yes" and aside:
+            return "contact?"
         return {"yes": "contact", "no": "spared", "near": "near", "maybe": "maybe"}[say]
     if m.kind == "value":
         return {"no": "denied", "maybe": ""}.get(say, "values")

@@ -125,6 +125,8 @@ class Finding(NamedTuple):
 
 def class_clash(r: Reading, cls: str | None, *, early: bool = False) -> tuple[Mark, str] | None:
     """The mark that says another class than `cls`, and what it says; `early`: the text is not about the whole clip."""
+    if not (r.contact or r.near or r.spared or r.normal or r.quiet):
+        return None
     whole = [m for m in (*r.spared, *r.normal) if not early and not EARLY.search(m.line.casefold())]
     calm = [m for m in whole if m in r.normal]
     wrong: dict[Any, list[tuple[str, Sequence[Mark]]]] = {

@@ -92,7 +92,7 @@ def partner_told(value: Any, context: Context) -> Iterator[Finding]:
     partner = context.known("partner")
     if not partner or context.cls in (None, "normal") or context.clip.role == "pre_event":
         return
-    said = [m for s, r in context.prose if "question" not in s.owner for m in r.marks]
+    said = [m for s, r in context.prose if "question" not in s.owner for m in r.marks if m.names or m.kind == "someone"]
     named = {v for m in said for v in _names(m)}
     anybody = partner in MOTORS and any(m.kind == "someone" for m in said)
     for s, r in context.prose:  # who comes nearest is no other, either
