@@ -26,13 +26,15 @@ Tally = dict[str, dict[str, dict[str, list[float]]]]
 
 
 def standing(reviews: Iterable[Review]) -> list[Review]:
-    """Each reviewer's newest revision per clip, task, round and item; withdrawn ones out."""
-    newest: dict[tuple[str, str, str, str, str], Review] = {}
+    """Each reviewer's newest judgement per clip, task, round and item. An annotation stands in its newest revision,
+    unless that is withdrawn; of several by one reviewer (of another draft, or made anew) the one that came last."""
+    newest: dict[tuple[str, ...], Review] = {}
     for r in reviews:
-        key = (r.clip_id, r.task, r.reviewer, r.round, r.item_id or "")
+        key = (r.clip_id, r.task, r.reviewer, r.round, r.item_id or "", r.remote)
         if key not in newest or r.revision >= newest[key].revision:
             newest[key] = r
-    return [r for r in newest.values() if r.verdict != "withdrawn"]
+    stands = {key[:-1]: r for key, r in newest.items() if r.verdict != "withdrawn"}
+    return list(stands.values())
 
 
 def place(r: Review) -> Place:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from curation import draft, labelstudio, resolve, review
+from curation.annotators import standing
 from curation.errors import DataError, UsageError
 from curation.recipe import Recipe, load_recipe
 from curation.shares import assign
@@ -252,3 +253,17 @@ def test_a_servers_accounts_lie_outside_the_workspace(tmp_path: Path, monkeypatc
     where = labelstudio.instance_dir(tmp_path / "work")
     assert tmp_path / "work" not in where.parents
     assert labelstudio.instance_dir(tmp_path / "other" / "work") != where
+
+
+def test_who_takes_a_judgement_back_and_judges_anew_is_heard(tmp_path: Path) -> None:
+    ws, recipe = build(tmp_path, "review: {raters: {kind: file}, triage: {raters: 2}}\n", clips=1)
+    review.run(ws, recipe, round="triage")
+    folder = ws.root / "exchange" / "triage.overlap"
+    (task,) = answered(json.loads((folder / "tasks.json").read_text()), users=1)
+    heard = []
+    for number in (10, None, 11, 12):  # deleted, then made anew, once before a pull and once between two
+        one = [{**task["annotations"][0], "id": number}] if number else []
+        (folder / "export.json").write_text(json.dumps([{**task, "annotations": one}]))
+        review.run(ws, recipe, round="triage")
+        heard.append([r.remote.rpartition("/")[2] for r in standing(ws.read(Review))])
+    assert heard == [["10"], [], ["11"], ["12"]]
