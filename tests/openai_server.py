@@ -106,7 +106,8 @@ KINDS = {
 
 class Server:
     """`with Server() as server:` listens on `server.url`. What a test may set: `answer`, `latency`, `beside` (fields of
-    the message beside its content, e.g. reasoning_content), `key`, `models`, `refuses`, `batch_seconds`, `log`."""
+    the message beside its content, e.g. reasoning_content), `key`, `models`, `refuses`, `batch_seconds`, `log`, `cut`
+    (files break off in the middle)."""
 
     def __init__(self, port: int = 0, fast: bool = False) -> None:
         self.port, self.fast = port, fast  # fast: frames unread, nothing kept, one answer per schema
@@ -129,6 +130,7 @@ class Server:
         self.log: Path | None = None
         self.n = self.most_in_flight = 0
         self.files: dict[str, tuple[Json, bytes]] = {}
+        self.cut = False
         self.batches: dict[str, Json] = {}
         self._since: dict[str, float] = {}
         self.batch_seconds = 0.0  # of each status; 0: only `advance` moves a batch
@@ -299,6 +301,13 @@ class Server:
         return text
 
     # models, files, batches
+    def _file(self, whole: bytes) -> web.Response:
+        sent = whole[: len(whole) // 2] if self.cut else whole
+        response = web.Response(body=sent, headers={"content-length": str(len(whole))})
+        if self.cut:
+            response.force_close()
+        return response
+
     def _other(self, method: str, path: str, body: Any, upload: Json) -> web.Response:
         parts = path.strip("/").split("/")
         match method, *parts:
@@ -308,7 +317,7 @@ class Server:
             case "POST", "files":
                 return web.json_response(self._keep(upload.get("file", b""), str(upload.get("purpose"))))
             case "GET", "files", name, "content" if name in self.files:
-                return web.Response(body=self.files[name][1], content_type="application/octet-stream")
+                return self._file(self.files[name][1])
             case "GET", "files", name if name in self.files:
                 return web.json_response(self.files[name][0])
             case "DELETE", "files", name if name in self.files:

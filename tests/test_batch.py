@@ -232,3 +232,30 @@ def test_a_large_batch_goes_in_parts_and_a_broken_clip_in_none(
     assert dear[2] == pytest.approx(dear[1], rel=0.01) and dear[0] == pytest.approx(dear[1] / 3, rel=0.01)
     openai_server.advance(2)
     assert draft.run(ws, recipe).counts["written"] == 7
+
+
+def test_an_output_that_breaks_off_is_collected_by_the_next_run(
+    tmp_path: Path, footage: Path, openai_server: Any
+) -> None:
+    ws = workspace(tmp_path / "work" / "a", footage)
+    recipe = recipe_for(tmp_path, openai_server.url, BY_TASK, model=BATCH)
+    draft.run(ws, recipe)
+    openai_server.advance(2)
+    openai_server.cut = True
+    report = draft.run(ws, recipe)
+    assert not report.ok and report.counts["left"] == 3 and "left for the next run" in " ".join(report.notes)
+    openai_server.cut = False
+    assert draft.run(ws, recipe).gate == "" and len(drafts(ws, "description")) == 3
+    assert len(openai_server.batches) == 1
+
+
+def test_clips_that_ask_the_same_ask_once_a_batch(tmp_path: Path, footage: Path, openai_server: Any) -> None:
+    ws = workspace(tmp_path / "work" / "a", footage)  # three clips of one file
+    alike = "      tell: {event: false, metadata: [light]}\n"
+    recipe = recipe_for(tmp_path, openai_server.url, BY_TASK, model=BATCH + alike)
+    assert "was sent with 1 questions" in draft.run(ws, recipe).gate
+    ((_, sent),) = openai_server.files.values()
+    assert sent.count(b"custom_id") == 1
+    openai_server.advance(2)
+    draft.run(ws, recipe)
+    assert len(drafts(ws, "description")) == 3

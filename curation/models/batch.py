@@ -13,6 +13,7 @@ import uuid
 from contextlib import suppress
 from typing import Any
 
+import httpx2
 import openai
 
 from curation.models.answers import Answer, Answers, Question
@@ -52,6 +53,8 @@ class Batches:
             return known
         if q.key not in self.due and not self.answers.batched(q.key):
             body = await self.fill(q.raw)
+            if q.key in self.due:  # of another clip that asks the same
+                raise Left
             dear = cost(self.model, estimate(self.model, q.raw), self.model.max_tokens, batch=True) or 0.0
             if self.budget.room() < dear:
                 raise Left(OVER_BUDGET)
@@ -109,6 +112,8 @@ class Batches:
                     self._collect(name, payer)
         except openai.APIError as e:
             raise self._meant(e) from None
+        except httpx2.HTTPError as e:  # a file that breaks off, which the package does not translate
+            raise Left(f"{self.model.base_url}: {e}") from None
         finally:
             self.budget.spent, self.budget.owed = self.answers.spent()
 
