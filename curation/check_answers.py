@@ -42,6 +42,8 @@ NOBODY = compiled(r"""^\W*(?:nothing|none|nobody|no one|neither|no (?:such )?\w+
 (?: (?:does|is|at all|falls|is visible))?\W*$""", re.I)  # fmt: skip
 BESIDE = """no ego road street surface outside air place stretch drive late early around about deep broad full dim
     heavy thick dense light strong steady bright"""
+ANYBODY = "collision near_collision normal no nothing nobody happen drive"
+BARELY = frozenset(map(stem, f"{ANYBODY} {BESIDE}".split())) | frozenset(ANYBODY.split())  # beside a class
 SLIGHT = frozenset(map(stem, BESIDE.split()))  # what an option may say beside a value
 
 
@@ -106,8 +108,9 @@ def _event_clash(r: Reading, question: str, answer: str, context: Context) -> st
         return f"'yes' to '{question}', but the partner is {partner}" if partner not in named else None
     if said and not about and (answer == "yes") != (context.cls == cls):
         return f"'{answer}' to '{said[0].text}', but the event is {context.cls}"
-    if not said and r.normal and not about and (answer == "yes") != (context.cls == "normal"):
-        return f"'{answer}' to '{r.normal[0].text}', but the event is {context.cls}"
+    calm = [*r.normal, *(m for m in r.quiet if m.kind == "conflict")]
+    if not said and calm and not about and (answer == "yes") != (context.cls == "normal"):
+        return f"'{answer}' to '{calm[0].text}', but the event is {context.cls}"
     return None
 
 
@@ -161,7 +164,7 @@ def _value(pack: TaskPack, name: str, option: str) -> str | None:
         return by[option.casefold()]
     known = {str(v) for v in pack.ontology.get(name, {}).get("enum", ())}
     only = {stem(k): v for k, v in kinds(pack).items() if v in known}
-    said = meaning(pack, option).words
+    said = [w for w in meaning(pack, option).words if name == "partner" or w not in SLIGHT]
     named = {only.get(w, w) for w in said} & known
     most = {"partner": 2, "cause": 0, "class": 0}.get(name, 1)
     return named.pop() if len(named) == 1 and len(said) <= most else None
@@ -172,7 +175,8 @@ def _yes_no_clash(r: Reading, yes: bool, context: Context) -> str | None:
     for name in sorted({n for m, _ in r.values for n, _ in m.names if n != "partner"}):
         asked = {v for m, said in r.values if said for n, vs in m.names if n == name for v in vs}
         holds = context.known(name)
-        loosely = yes and asked & set(context.lex.together[name].get(str(holds), ()))
+        alone = {v for m, said in r.values if said for n, vs in m.names if n == name and len(vs) == 1 for v in vs}
+        loosely = yes and alone & set(context.lex.together[name].get(str(holds), ()))
         if holds and asked and (holds in asked) != yes and not loosely:
             return f"{name}: {holds}"
     return None
@@ -223,10 +227,23 @@ def facts(option: str, context: Context) -> frozenset[str] | None:
         if (holds in meant) != yes:
             return frozenset()
         true.add(name)
-    for name in PLACES if not said else ():
-        if _value(context.pack, name, option) == context.known(name) is not None:
-            true.add(name)
+    if said:
+        return frozenset(true)
+    true |= {n for n in PLACES if _value(context.pack, n, option) == context.known(n) is not None}
+    classes = class_of(context.lex, option)
+    if classes and context.cls and (context.event or {}).get("ego_role") != "witness":
+        return frozenset(("class",) if context.cls in classes else ())
     return frozenset(true) or None
+
+
+@lru_cache(maxsize=1 << 16)
+def class_of(lex: Lexicon, option: str) -> frozenset[str]:
+    """The classes that an option leaves open, if it says nothing but a class, or that there is contact or none."""
+    r = read(lex, option)
+    if not set(meaning(lex.pack, option).words) <= BARELY:
+        return frozenset()
+    says = [c for c, said in (("collision", r.contact), ("near_collision", r.near), ("normal", r.normal)) if said]
+    return frozenset(says if len(says) == 1 and not r.spared else ("near_collision", "normal") if r.spared else ())
 
 
 @lru_cache(maxsize=1 << 16)

@@ -53,13 +53,12 @@ PATTERNS = [
     ("refusal", REFUSAL, """ai i llm chatbot language model assistant assistants models sorry apologise apologize
     apologies forgive my our against content usage cannot can possible impossible unable able no not without failed
     appropriate inappropriate unethical ethical irresponsible depict depicts contain contains graphic violent
-    disturbing distressing sensitive
-    harmful explicit upsetting please you professional expert lawyer consult insufficient enough beyond outside
-    t""", "the author refuses"),
+    disturbing distressing sensitive harmful explicit upsetting please you professional expert lawyer consult
+    insufficient enough beyond outside t""", "the author refuses"),
     ("prompt_echo", ECHO, """user assistant system human bot chatgpt instruction instructions prompt task question
     answer response output input caption description explanation json text note rewritten model following your sure
     certainly okay ok absolutely alright understood got gladly great course problem pleasure noted here below
-    requested instructed asked specified directed per above preceding these you let hope feel happy glad anything
+    requested instructed asked specified directed per above preceding these you let hope feel happy glad now anything
     clause field sentence segment option clauses fields sentences segments options key keys paragraph paragraphs
     words word i schema message format ground metadata provided given supplied attached uploaded expert annotator
     helpful inst level #""", "speaks to or of whoever asked"),
@@ -87,7 +86,7 @@ TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
 COUNTS = words_of(f"0 half one two three four five six seven eight nine {TEN} {TENS} hundred thousand dozen")
 COUNT = rf"{one_of(TENS)}(?:[- ]\w+)?|half an?|(?:a )?{one_of(' '.join(sorted(COUNTS - {'0', 'half'})))}"
 UNITS = one_of("""km/?h kmh kph mph m/s kmph knots kilomet(?:er|re)s? miles? mi m met(?:er|re)s? ft yards? yds? cm
-    mm inch(?:es)? (?:feet|foot)(?!_(?:on|off|in|down|out|of)) centimet(?:er|re)s? tonnes? tons kilograms? kg
+    mm inch(?:es)? (?:feet|(?<!one_)foot)(?!_(?:on|off|in|down|out|of)) centimet(?:er|re)s? tonnes? tons kilograms? kg
     degrees""")  # fmt: skip
 NUMBER = any_of(rf"""
     \b(\d+(?:[.,]\d+)?|{COUNT})(?: or so| odd)?[ -]?{UNITS}\b(?! (?:sign|limit|zone))
@@ -95,9 +94,11 @@ NUMBER = any_of(rf"""
 """, re.I)  # fmt: skip
 ENGLISH = words_of("""the a an is are was were has have of in on at and to with by from it its as this that no not
     there ahead into behind left right he she they his her which who one two while""")  # fmt: skip
+LOANS = words_of("café cafés naïve façade façades cliché décor déjà entrée fiancé fiancée piñata résumé crêpe")
 ECHOED = 7  # words in a row that stand in the prompt, too
 STRONG = words_of(ROADS)
 FOREIGN = STRONG | words_of(OTHERS)
+
 PLACE = re.compile(r"\b[A-Z]\w+(?: (?:de|la|las|los|del|du|des|da|do|dos|di|von|van|der|den|al|el|y|und))+ [A-Z]\w+")
 
 
@@ -199,10 +200,12 @@ def foreign(text: str) -> str | None:
     if sum(ord(c) > 0x24F for c in letters) * 5 > len(letters) > 0:
         return "not in Latin letters"
     for line in (text, *re.split(r"(?<=[.!?;])\s+", text)):
-        said = re.findall(r"\w+", PLACE.sub(_kept, line).casefold())
-        accents = sum(not w.isascii() and w not in FOREIGN for w in said)
+        written = re.findall(r"\w+", PLACE.sub(_kept, line))
+        said = [w.casefold() for w in written]
+        accents = sum(w[0].islower() and not w.isascii() and w not in FOREIGN | LOANS for w in written)
         others = sum((w in FOREIGN) + (w in STRONG) for w in said) + min(accents, 2)
-        if others >= 2 and others > sum(w in ENGLISH for w in said):
+        ours = sum(w in ENGLISH for w in said)
+        if others > max(ours, 1) or (accents and not ours and len(said) > 2):
             return "not in English, by its words"
     return None
 

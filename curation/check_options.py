@@ -50,7 +50,8 @@ level crossing, railway crossing, railroad crossing, train crossing
 tram, streetcar
 big, large, huge
 small, little, tiny
-fast, quick, rapid, swift
+fast, quick, rapid, swift, high speed, great speed
+hard, sharply, heavily, firmly, strongly, forcefully
 near, close, nearby
 beside, next, alongside
 ahead, front
@@ -67,6 +68,25 @@ kind, type, sort
 amber, yellow
 nobody, no one, none
 somebody, someone
+clip, video, footage
+lead vehicle, vehicle ahead, vehicle front, preceding vehicle
+lead car, car ahead, car front, preceding car
+road, street, roadway
+approach, come closer, come nearer, get closer, get nearer
+depart, drive off, drive away, move off, pull away, set off
+slippery, slick
+icy, frozen
+block, obstruct
+hide, conceal, obscure
+honk, sound horn, beep, hoot, use horn, blow horn
+stay, remain, keep
+continue, carry on, go on, proceed, move on, keep going
+traffic jam, congestion, gridlock, tailback
+pram, stroller, pushchair, baby carriage, buggy
+forest, wood, woods, woodland
+cycle lane, bike lane, bicycle lane, cycle path
+kmh, km h, kph, kilometers per hour, km per hour
+mph, miles per hour
 night, sun below horizon, after dark, after nightfall
 four-wheeler, vehicle four wheels, four wheeled vehicle, four wheeled motor vehicle, motor vehicle four wheels
 two-wheeler, two wheeler, vehicle two wheels, two wheeled vehicle"""
@@ -76,10 +96,11 @@ IRREGULAR = """fall fell fallen; run ran; drive drove driven; ride rode ridden; 
     shown; man men; woman women;
     child children; person people; foot feet; begin began begun; sit sat; lie lay lying lain; meet met; slide slid;
     spin spun; blow blew blown; fly flew flown; draw drew drawn; gray grey; plow plough; kerb curb; tire tyre;
-    program programme; no not never without cannot"""
-FILLERS = """a an the this that these those its is are was were be been being am do does did has have had there here in
-    on at of to by with for some any which who as so also then will would make makes making take takes perform performs
-    own very just complete weather condition conditions sky physical going i e g t s"""
+    program programme; no not never without cannot fail failed fails"""
+FILLERS = """a an the this that these those its he she they is are was were be been being am do does did has have
+    had there here in on at of to by with for some any which who as so also then will would make makes making take
+    takes perform performs own very just complete weather condition conditions sky physical going color colored
+    colour coloured i e g s"""
 NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve"
 # Words beside which the order of all others counts; and words whose own order counts, beside numbers and partners.
 ORDER = """before after until than from behind over under above below into off follow overtake collision because if
@@ -92,6 +113,7 @@ BE = r"\b(?:is|are|was|were|be|been|being|gets?|got|getting) "
 PASSIVE = re.compile(rf"^(.*?){BE}((?:\w+ )?\w+(?:ed|en|it|ck|un|ut|own|ught|ung)) by (.+)$")
 UNDERGOES = compiled(rf"""{BE}(?=(?:\w+ly )?(?:hit|struck|passed|overtaken|followed|touched|pushed|blocked|cut
 |rammed|knocked|forced|chased|avoided|missed|shunted|rear|side)\b)""")
+IT_IS = re.compile(r"\bit (?:is|was)\b")
 EGO = re.compile(
     r"\b(?:(?:the|our|my) )?(?:ego|camera|dashcam|recording)(?: (?:vehicle|car))?\b|\b(?:it|itself|we|us)\b"
 )
@@ -144,7 +166,7 @@ def _wider(pack: TaskPack) -> dict[str, frozenset[str]]:
     """By word, the words that include it: "taxi" is a car, a car is a vehicle."""
     found: dict[str, set[str]] = {}
     for kind, value in kinds(pack).items():
-        found.setdefault(stem(kind), set()).add(value)
+        found.setdefault(meaning(pack, kind).words[-1], set()).add(value)
     for node in pack.ontology.values():
         for wide, narrow in node.get("x-wider", {}).items():
             for v in narrow:
@@ -170,7 +192,7 @@ def _known(pack: TaskPack) -> tuple[dict[str, str], dict[str, list[tuple[tuple[s
                 if not word.endswith("ing"):  # "parked" is no car park
                     plain.setdefault(said[0], value)
     wider = [wide for node in pack.ontology.values() for wide in node.get("x-wider", ())]
-    phrases |= {_stems(_split(wide)): wide for wide in wider}
+    phrases |= {said: word for word in (*wider, *only) if len(said := _stems(_split(word))) > 1}
     for line in ALIKE.split("\n"):
         first, *others = (_stems(_split(p)) for p in line.split(", "))
         one = phrases.get(first) or plain.get(first[0] if len(first) == 1 else "", " ".join(first))
@@ -190,7 +212,7 @@ def _split(text: str) -> list[str]:
         low = SECONDS.sub(r"\1", RANGE.sub(" ", LOOSE.sub("", low)))
     if m := PASSIVE.match(low):
         low = f"{m[3]} {m[2]} {m[1].strip() or 'itself'}"
-    low = EGO.sub("ego", UNDERGOES.sub("undergo ", low))
+    low = EGO.sub("ego", IT_IS.sub(" ", UNDERGOES.sub("undergo ", low)))
     return [w for w in TOKEN.findall(low) if w not in LEFT_OUT] or TOKEN.findall(low)
 
 
@@ -242,20 +264,25 @@ def like(a: Meaning, b: Meaning) -> bool:
     return head + tail >= longest - 1 or (sorted(x) == sorted(y) and head + tail >= longest - 2)
 
 
-def includes(pack: TaskPack, wide: Meaning, narrow: Meaning) -> bool:
-    """Does one option say in wider words what the other says: "a vehicle", "a red car"?"""
+def includes(pack: TaskPack, wide: Meaning, narrow: Meaning) -> str:
+    """How one option says in wider words what another says: "surely" ("a vehicle", "a red car"), "perhaps", where it
+    only says less ("a car", "a red car"), or not at all."""
     more, less = set(narrow.words) - set(wide.words), set(wide.words) - set(narrow.words)
-    if not less or not more or not ORDERED.isdisjoint(less):
-        return False
+    if not more or not ORDERED.isdisjoint(less) or not OTHER.isdisjoint(wide.words):
+        return ""
+    if not less:
+        plain = isinstance(wide.key, frozenset) and isinstance(narrow.key, frozenset) and OTHER.isdisjoint(more)
+        return "perhaps" if plain and len(more) < 3 and not any(w[0].isdigit() for w in more) else ""
     by = _wider(pack)
-    return all(any(w in by.get(m, ()) for m in more) for w in less) and OTHER.isdisjoint(wide.words)
+    return "surely" if all(any(w in by.get(m, ()) for m in more) for w in less) else ""
 
 
 # -- options about the others ----------------------------------------------------------------------------------------
 THING = "(?:options?|answers?|choices?|alternatives?|statements?|possibilit(?:y|ies)|responses?|suggestions?|claims?)"
 SHOWN = "(?:listed|given|named|mentioned|stated|offered|proposed|aforementioned)"
 MANY = """(?:all|none|both|any|neither|nothing|each|every(?: ?one|thing)?|either|several|some|most|two|three|four|one
-|more than (?:one|two)|at least (?:one|two)|exactly (?:one|two)|only (?:one|some|two)|not (?:all|any|one)|no one
+|multiple|various|more than (?:one|two)|at least (?:one|two)|exactly (?:one|two)|only (?:one|some|two)
+|not (?:all|any|one)|no one
 |(?:a )?(?:mix|mixture|combination|blend))"""
 PLACE = "(?:first|last|others?|remaining|previous|preceding|former|latter|rest)"
 COUNT = "(?: (?:two|three|four|five|ones?))?"
@@ -278,15 +305,17 @@ ABOVE = compiled(rf"""\b{MANY}(?: of)?(?: the| these| those)?(?: {PLACE}| {SHOWN
 |\bnot (?:listed|among (?:them|these|those|the)|(?:on|in) (?:the|this) list|one of (?:these|those)\W*$)
 |\b(?:{MANY}|they)(?: of (?:them|these|those))?{COUNT} (?:{BE_ALL} {TRUE}|{FIT})\W*$
 |^\W*(?:both |either |neither |only )?(?:{THING} )?{LETTER}(?:{JOINS}{LETTER})+
-(?: (?:together|both|combined|at once|{THING}|(?:is|are|apply)\b.*))?\W*$
+(?: (?:only|together|both|combined|at once|{THING}|(?:is|are|apply)\b.*))?\W*$
 |\b{THING} (?:\d|{LETTER}){JOINS}(?:{THING} )?(?:\d|{LETTER})(?!\w)
 |\bthe (?:first|second|third|last) (?:and|or|nor) (?:the )?(?:second|third|fourth|last)(?: ones?| {THING})?\W*$
 |\b(?:same as|see|like|as) (?:the )?(?:above|first|previous one|{THING})\W*$
 |\b{NO}(?: \w+)? {THING} (?:is|are|{FIT})\b
 |\b{NO} (?:the |an? )?(?:{TRUE}|suitable|matching|other) {THING}|\bthe other {THING}\b""", re.I)  # fmt: skip
 BARE = compiled(r"""^\W*(?:all|both|neither|either|any|each|every one|none(?= of))(?: (?:two|three|four|five))?
-(?: of (?:them|it|the (?:two|three)))?\W*$""", re.I)  # fmt: skip
-ELSE = re.compile(r"^\W*(?:(?:an)?others?|(?:some|any)(?:thing|one|body|where) (?:else|other|different))\W*$", re.I)
+(?: of (?:them|it|the (?:two|three)))?\W*$
+|\b(?:any|all|both|none|neither|either|each|some) of them\W*$""", re.I)  # fmt: skip
+ELSE = compiled(r"""^\W*(?:(?:an)?others?|(?:some|any)(?:thing|one|body|where) (?:else|other|different)
+|(?:both |only )?\(?(?:[1-5]|iv|i{1,3})\)? (?:and|or|&) \(?(?:[1-5]|iv|i{1,3})\)?(?: only)?)\W*$""", re.I)  # fmt: skip
 ENUMERATED = re.compile(r"\b(?:or|and|two|both|either|which of)\b", re.I)
 
 

@@ -34,7 +34,7 @@ DO = one_of("""view watch access assist help process provide analy[sz]e describe
     do_(?:this|that|so) be_(?:given|of_help)""")
 MODEL = "(?:ai|artificial intelligence|llm|chatbot|large language|language|text-only|text-based|vision|virtual)"
 DECLINE = one_of("""decline refuse pass_on refrain abstain rather_not prefer_not uncomfortable
-    not_(?:be_)?(?:comfortable|allowed|permitted|authori[sz]ed|equipped|in_a_position)""")
+    not_(?:be_|feel_)?(?:comfortable|allowed|permitted|authori[sz]ed|equipped|in_a_position)""")
 NOT = "(?:cannot|can ?not|(?:ca|wo|do|could|would|did)n?['’]t|(?:do|will|could|would|did|may|must|should) not)"
 GOT = "(?:provided|attached|given|available|supplied|received|included|uploaded|shared|accessible|loaded|shown to me)"
 HARM = "(?:graphic|violen(?:t|ce)|distress(?:ing)?|disturbing|sensitive|harm(?:ful)?|upsetting|traumatic|explicit)"
@@ -45,6 +45,7 @@ REFUSAL = any_of(rf"""
     \bsorry(?:,|[.!]$| (?:but|for|about|i)\b)
     \b(?:apologi[sz]e|apologies)\b
     \bforgive me\b
+    \bi {NOT} feel (?:comfortable|right|able)\b
     \bi(?:['’]m|['’]d|['’]ll)?(?: \w+){{0,3}}? {DECLINE}\b
     \bi {NOT} (?:\w+ ){{0,2}}?(?:{DO}|have (?:access|enough|any|the|visual|sufficient|direct|eyes)|see (?:the
         |any) {MEDIA})
@@ -53,7 +54,8 @@ REFUSAL = any_of(rf"""
     \bi (?:have|had|see|lack|received|got) (?:no|neither|zero|any|(?:the )?(?:ability|access|means)
         |{MEDIA}) (?:\w+ )?(?:of|to|{MEDIA})
     \bi (?:have|had|was|am)(?:n['’]t| not) (?:been )?(?:given|shown|provided|sent|received)\b
-    \b(?:unable to|cannot|can ?not|can['’]t|not able to|(?:im|not )possible (?:for me )?to) {DO}\b
+    \b(?:unable to|cannot|can ?not|can['’]t|not able to|(?:im|not |\w+n['’]t )possible (?:for me )?to)
+        \ (?:{DO}\b|see (?:the|any|what) )
     \bno (?:\w+ )?{MEDIA} (?:data |content )?(?:(?:was|were|is|are|has been|have been|could be|came) )?{GOT}
     \b{MEDIA} (?:link |file |data )?(?:could|can|did|does|was|were|is|are|has|have) ?(?:not
         |n['’]t) (?:be(?:en)? )?(?:load|open|play|process|view|access|{GOT})
@@ -128,6 +130,11 @@ ECHO = any_of(rf"""
     \b(?:the|this|my) (?:user(?! of)|schema|system message|output format|few-shot|task description)\b
     \b(?:the|this|my) prompt\b(?! (?:\w+ing|re\w+|action|stop|swerve|evasive|intervention|manoeuvre|maneuver))
     \bground[- ]truth\b
+    \b(?:the|my|our|this) task (?:is|was|requires|asks)\b
+    \bi(?:['’]ll| will| shall)(?: now)? (?:describe|summari[sz]e|write|provide|give|list|explain|analy[sz]e|begin)\b
+    (?:^|[.!?:;] )\W*(?:please )?(?:avoid|keep|state|describe|summari[sz]e|explain|note|be|start|begin|think)\b
+        [^.?!:]{{0,60}}?\b(?:json|markdown|schema|output|metadata|prompt|captions?|clauses?|plain (?:text|english)
+        |bullet points?|step by step)\b
     \b(?:event|attributes|clip|metadata)\.[a-z_]+\b
     \b(?:alert|event|start|end|horizon|duration)_s\b|\bego_role\b|\btime_basis\b
     \b(?:class|partner|weather|light|road|scene|role) ?= ?\w
@@ -159,37 +166,40 @@ HOLDER = any_of(r"""
     \b(?:at|by|after|about|around|of|from) [xyzn] (?:s|secs?|seconds?|met(?:er|re)s|km|m)\b
     \b(?:vehicle|car|person|object|road user) [xyz]\b
     \{[^{}]{0,40}\}|\[[^\]\d][^\]]{0,40}\]|<[^<>\d]{1,40}>|<\w+ ?\d+>
+    (?-i:\b[A-Z]{2,}(?:_[A-Z0-9]+)+\b)
     \$\{?\w+|%s|%\(\w|_{3,}|\?{3,}|\.{4,}|…\s*…
 """, re.I)  # fmt: skip
 WHOLE = any_of(rf"""
     \W*
     \W*(?:the |your |an? |some |this |my |other |another |wrong |right |correct |first |second |long |short )
         *{BARE}s?(?:[ _#-]?(?:\d+|[a-h]|one|two|three|four|text|here))?\W*
+    \W*(?:{BARE}s?\W+)+{BARE}s?\W*
     \W*{COUNTED}[ _#-]?(?:\d+|[a-d])\W*
 """, re.I)  # fmt: skip
 
 # Function words of other languages that are no English ones, and words of the road, that count twice.
 OTHERS = """der das und ist nicht ein eine einem einer einen auf mit dem den des von wird sich bei zu zur zum über
-    vor nach aus dann es kommt keinem kein keine wie als durch noch nur sind le les de du auto une est dans avec
-    sur pour qui pas et au aux ne sont il elle se ce cette par donc puis devant vers el los las una unas unos con
-    por para que del está su pero muy lo al sin hay como entre hacia desde gli di della del dello nel nella sul che
-    è dal dalla alla viene non si una sono una poi dopo os um uma na em da dos das pelo pela ao à ou é segue não
-    nada mais het een voor niet wordt op naar zijn maar ook bij en er aan geen volgt rijdt och är på som att inte
-    av ett til ikke på med fra blir og jeg den der kører kjører han hon jest się nie na przez oraz przed po od ze
-    za w z je na ve před není který sa ktorý si este pe cu din la și spre nu un ve bir bu ile için icin var yok
-    olarak sonra önünde onunde değil degil çok cok dan yang di ini itu dengan tidak dari untuk pada ke oleh sebuah
-    ada sedang va cua khong mot nguoi tren dang voi phia truoc khi roi va trong xe duong hai hain aur mein nahi
+    vor nach aus dann es kommt keinem kein keine wie als durch noch nur sind le les de du auto une est dans avec sur
+    pour qui pas et au aux ne sont il elle se ce cette par donc puis devant vers el los las una unas unos con por
+    para que del está su pero muy lo al sin hay como entre hacia desde gli di della del dello nel nella sul che è
+    dal dalla alla viene non si una sono una poi dopo os um uma na em da dos das pelo pela ao à ou é segue não nada
+    mais het een voor niet wordt op naar zijn maar ook bij en er aan geen volgt rijdt och är på som att inte av ett
+    til ikke på med fra blir og jeg den der kører kjører han hon jest się nie na przez oraz przed po od ze za w z je
+    na ve před není který sa ktorý si este pe cu din la și spre nu un ve bir bu ile için icin var yok olarak sonra
+    önünde onunde değil degil çok cok dan yang di ini itu dengan tidak dari untuk pada ke oleh sebuah ada sedang va
+    cua trai phai re tai khong mot nguoi tren dang voi phia truoc khi roi va trong xe duong hai hain aur mein nahi
     nahin ki ka ke ko se gaya raha rahi rahe hota hoti tha thi apni apna koi ek yeh woh kar liye ja ei se kun sitä
     myös edessä az egy és nem után előtt ang ng mga sa ay na wa ni desu shite iru zai le de shi na ya kwa katika ne
     po v i je nema ide koja fi ala"""
 ROADS = """fahrzeug straße strasse wagen unfall regen nacht nebel schnee fußgänger landstraße ampel kreuzung fährt
     fahrrad lkw voiture pluie nuit piéton neige brouillard chaussée véhicule conduite camion autoroute vélo coche
     carretera lluvia noche niebla nieve peatón peaton calle vehículo vehiculo choca choque circula frena semáforo
-    camión macchina vettura strada pioggia notte nebbia pedone veicolo furgone semaforo autovettura incidente
-    urtato carro estrada chuva noite nevoeiro neve rua veículo veiculo acidente trânsito colisão pedestre voertuig
-    weg straat sneeuw voetganger fiets ongeluk botsing bilen bil vägen vejen veien gatan regn natt snö snø olycka
-    ulykke samochód samochod droga drodze ulica ulicy deszcz pada pojazd pojazdu jedzie pieszy silnice vůz vozidlo
-    cesta kiša mașina masina drumul ploaie araba araç arac yol yolda yağmur yagmur gece kaza sürücü surucu otobüs
-    yaya çarpıyor mobil jalan kendaraan hujan malam siang sepeda tabrakan kereta melaju berhenti gaadi gadi sadak
-    baarish barish raat takkar saamne samne peeche chal gaari kuruma michi shingo ame che lu sataa autó út eső
-    kotse daan umuulan gari barabara mvua mashina doroga dozhd avtomobil udar"""
+    camión macchina vettura strada pioggia notte nebbia pedone veicolo furgone semaforo autovettura incidente urtato
+    carro estrada chuva noite nevoeiro neve rua veículo veiculo acidente trânsito colisão pedestre voertuig fietser
+    steekt rijbaan weg straat sneeuw voetganger fiets ongeluk botsing bilen bil vägen vejen veien gatan regn natt
+    snö snø olycka ulykke samochód samochod droga drodze ulica ulicy deszcz pada pojazd pojazdu jedzie pieszy
+    silnice vůz vozidlo cesta kiša mașina masina drumul ploaie araba araç arac yol yolda yağmur yagmur gece kaza
+    sürücü surucu otobüs yaya çarpıyor mobil jalan kendaraan hujan malam siang sepeda tabrakan kereta melaju
+    berhenti gaadi gadi sadak baarish barish raat takkar saamne samne peeche chal gaari ajoneuvo auton ajaa risteys
+    jalankulkija jármű kuruma michi shingo ame che lu sataa autó út eső kotse daan umuulan gari barabara mvua
+    mashina doroga doroge ulitsa dozhd avtomobil udar"""

@@ -15,25 +15,29 @@ from curation.check_text import HYPOTHETICAL, Context, Finding
 from curation.lexicon import Lexicon
 from curation.tasks import TaskPack
 
-GIVEN = compiled(r"""\b(?:the|this|that|its|their|our) (?:[\w-]+ ){0,2}?(?:collision|crash|accident|impact|mishap
-|shunt|wreck|near[- ]?(?:miss|crash)|close call|narrow escape|close shave|fender[- ]bender|pile-?up|smash)\b
+GIVEN = compiled(r"""\b(?:the|this|that|its|their|our) (?:[\w-]+ ){0,2}?(?:collision|crash|accident|impact
+|mishap|shunt|wreck|near[- ]?(?:miss|crash)|close call|narrow escape|close shave|fender[- ]bender|pile-?up|smash|damage
+|wreckage|(?:damaged|crashed|wrecked|dented|injured) \w+)\b
 (?! (?:barrier|helmet))""", re.I)  # fmt: skip
 # What only a collision or a near-collision leaves behind.
 TAKEN = compiled(r"""\b(?:damage[ds]?|dent(?:s|ed)?|crumpled|injur\w+|airbags?|wreck(?:ed|age)?|victims?|the blow
 |the incident|(?:avoid|avert|evad|escap|dodg)(?:s|es|ed|e|ing)?
 (?! (?:(?:the|a|an|any) )?(?:potholes?|puddles?|speed|roadworks?|parked|obstacles?|cones?|toll|traffic|delays?))
-|narrowly|barely miss\w*|saved? (?:the|him|her|it) from|disaster
+|emergency (?:brak\w+|stop\w*|swerve|manoeuvre|maneuver)|narrowly|barely miss\w*|saved? (?:the|him|her|it) from|disaster
 |(?:this|the|an?) (?:\w+ )?(?:uneventful|normal|ordinary|routine|incident-free|unremarkable)
  (?:\w+ )?(?:drive|driving|trip|journey|clip|ride)
 |the evasive (?:manoeuvre|maneuver|action)|knocked (?:off|down|over|him|her|it))\b""", re.I)  # fmt: skip
 TELLTALE = compiled("""mishap|shunt|wreck|smash|escap|shave|damage|dent|crumpled|injur|airbag|victim|blow|incident|avoid
 |avert|evad|dodg|narrow|barely|saved?|disaster|knocked|pile|normal|ordinary|routine|unremarkable|uneventful
-|-free""", re.I)  # fmt: skip
+|-free|emergency""", re.I)  # fmt: skip
 BEFORE = re.compile(r"\b(?:before|until|after|once|when)(?: \w+){1,4} $", re.I)
 OPENED = re.compile(r"\bif (?:there|any\w*|one|it|at all|so|he|she|they)\b|\bor not\b", re.I)
 SHOWS = """(?:makes?|shows?|shown|proves?|sees?|seen|plain|evident|clear|obvious|suggests?|indicates?|reveals?|tells?
 |confirms?|betrays?)"""
-LEADING = compiled(rf"""\b(?:as|since|given that|seeing that|because) [^?]{{0,60}}?\b{SHOWS}\b
+TOLD = re.compile(r"\b(?:correct |right |true )?answer (?:is|being|must be)\b|\(answer|\bhint:|\((?:yes|no)\)", re.I)
+LEADING = compiled(rf"""^\W*(?:is|are|was|were|do|does|did|has|have|would|could|can|will)n['’]t\b
+|\bit (?:is |not )?(?:clear|obvious|plain|evident) that\b
+|\b(?:as|since|given that|seeing that|because) [^?]{{0,60}}?\b{SHOWS}\b
 |\b(?:obviously|evidently|undoubtedly|of course|needless to say|as expected|no doubt|surely)\b
 |, {AUX}(?:n['’]t)? (?:it|there|he|she|they|we|that)(?: not)?\?\W*$
 |, (?:right|correct|yes|no)\?\W*$""", re.I)  # fmt: skip
@@ -75,8 +79,8 @@ def _offered(pack: TaskPack, offered: tuple[str, ...], answer: str) -> tuple[tup
         either = {"or", "either"} & set(m.words) and set(right.words) < set(m.words)
         if mine and (m.key == right.key or either or like(m, right)):
             found.append(("two_right", i, f"is as right as the answer '{answer}'", ""))
-        elif mine and (includes(pack, m, right) or includes(pack, right, m)):
-            found.append(("two_right", i, f"and the answer '{answer}': one includes the other", ""))
+        elif mine and (how := includes(pack, m, right) or includes(pack, right, m).replace("perhaps", "")):
+            found.append(("two_right", i, f"and the answer '{answer}': one includes the other", how))
         elif i != chosen and any(o.key == m.key or like(o, m) for j, o in enumerate(mean[:i]) if j != chosen):
             found.append(("options_alike", i, "says what another option says", ""))
         if how := about_others(offered[i]):
@@ -123,6 +127,8 @@ def leaks(value: Any, context: Context) -> Iterator[Finding]:
 
 @lru_cache(maxsize=1 << 14)
 def _tells_answer(lex: Lexicon, question: str, offered: tuple[str, ...], answer: str) -> str | None:
+    if m := TOLD.search(question):
+        return f"'{m.group()}' tells the answer"
     closed = answer.casefold().strip(" .") in ("yes", "no")
     if closed and offered:
         if m := LEADING.search(question):
@@ -187,7 +193,7 @@ def _tells_class(lex: Lexicon, question: str, offered: tuple[str, ...]) -> str |
     plain = WH.search(question) and not HYPOTHETICAL.search(question)
     given = GIVEN.search(question) or (plain and TAKEN.search(question)) or None
     before = [m for m in r.maybe if BEFORE.search(m.before)]
-    taken = [*r.contact, *r.near, *r.normal, *before] if plain else stated
+    taken = [*r.contact, *r.near, *r.normal, *r.spared, *before] if plain else stated
     if not (given or taken) or OPENED.search(question) or any(read(lex, o).spared for o in offered):
         return None
     return given.group() if given else taken[0].text

@@ -820,9 +820,97 @@ FAMILIES: dict[str, list[Planted]] = {
 }  # fmt: skip
 
 
+MORE: dict[str, list[Planted]] = {
+    "options_alike": [*asked(
+        "hit", picks("What does it do?", "it waits", "swerves to the right", "he swerves right"),
+        picks("What does it do?", "it waits", "brakes hard", "brakes heavily"),
+        picks("How?", "on foot", "at high speed", "very fast"),
+        picks("Who?", "a nun", "a child on a bike", "a child on a bicycle"),
+        picks("Who?", "a nun", "no one", "nobody"),
+        picks("What?", "a nun", "no other vehicle", "no other vehicles"),
+        picks("Where?", "a pond", "on the left-hand side", "on the left"),
+        picks("Why?", "a pond", "because it is raining", "because of rain"),
+        picks("When?", "never", "at the start of the clip", "at the beginning of the video"),
+        picks("What does the van do?", "it waits", "it fails to stop", "it does not stop"),
+        picks("What?", "a pond", "a road covered with snow", "a snow-covered road"),
+        picks("What?", "a pond", "a running dog", "a dog that is running"),
+        picks("How fast?", "slow", "30 km/h", "30 kilometres per hour"),
+        picks("What?", "a pond", "The lorry's tail lights", "the tail lights of the truck"),
+        picks("What?", "a pond", "people crossing the road", "a person crosses the street"),
+        picks("What?", "a pond", "it is turning left", "it turned left"),
+        picks("What does it do?", "it waits", "continues straight ahead", "it goes straight on"),
+        picks("What?", "a pond", "a blue-coloured coach", "a blue coach"),
+        picks("What?", "a pond", "One cyclist.", "1 cyclist"))],
+    "two_right": [*asked(
+        "hit", picks("Which is true?", "There is physical contact", "A crash occurs", "The driver waves"),
+        picks("What does it strike?", "a sedan", "a car", "a dog"),
+        picks("What is the road like?", "a wet road", "rain", "snow", ),
+        picks("When does contact occur?", "3.4 s", "in the second half", "in the first second", kind="temporal"))],
+    "options_above": [*asked(
+        "hit", *(picks("What stands there?", "a lorry", "a dog", o) for o in (
+            "all of the previous", "A and B only", "multiple answers", "none applies", "no correct answer",
+            "Both A & C",
+            "More than one is correct", "any of them", "all listed", "everything above", "options A and B",
+            "either A or C",
+            "None of the alternatives", "each of the above")))],
+    "question_tells_answer": [*asked(
+        "hit", yes_no("Isn't it raining?", "yes"), yes_no("Is it not obvious that it rains?", "yes"),
+        yes_no("Since the moon shines, is it night?", "yes"), yes_no("Does it rain (yes)?", "yes"),
+        picks("Given the heavy rainfall, what is the weather?", "rain", "snow", "fog"),
+        picks("The answer is a van: what waits?", "a van", "a dog", "a tram"),
+        picks("How many lorries are the two lorries ahead?", "two", "three", "four"),
+        picks("Which way does the car turning right go?", "right", "left", "straight on"),
+        picks("What is the bicycle rider riding?", "a bike", "a horse", "a scooter"))],
+    "question_tells_class": [*asked(
+        "hit", *({"question": q} for q in (
+            "What caused the two vehicles to make contact?", "Why was there no collision?", "Was the damage severe?",
+            "How close was the ego vehicle to crashing?", "What made emergency braking necessary?",
+            "Which move kept the ego vehicle from hitting the cyclist?", "When does the car get rear-ended?",
+            "Did the crash happen at night?", "What saved the pedestrian from being struck?",
+            "How fast was it going when it struck the van?", "Who was at fault in this accident?")))],
+    "answer_wrong": [*asked(
+        "hit", picks("How would you describe the sky?", "a bright blue sky", "pouring rain", "fog"),
+        picks("What surface is it?", "dry", "wet", "icy"), picks("What is the light like?", "broad daylight", "dark"),
+        picks("Where was it recorded?", "in the countryside", "in the city", "on a freeway"),
+        picks("What does the ego vehicle collide with?", "a pedestrian", "a car", "nothing"),
+        picks("Is there contact?", "no contact", "contact"), yes_no("Is the road dry?", "yes"),
+        yes_no("Is this a daytime scene?", "yes"), yes_no("Is the ego vehicle involved in a crash?", "no"),
+        yes_no("Is it snowing?", "yes"))],
+    "refusal": [*told(
+        "hit", "I am just an AI and have no way of watching this.", "Sorry! That is something I can't help with.",
+        "I don't feel comfortable describing this.", "Unfortunately, I can't view videos.", "I can't identify people.",
+        "As an assistant I am not allowed to comment.", "I'm not able to see the frames.", "No image was attached.",
+        "I need to decline.", "This request violates our content policy.", "I do not have enough visual information.",
+        "It isn't possible for me to watch the clip.", "I must refrain from describing violence.",
+        "Please consult an expert.", "The footage is not available to me.", "I cannot fulfill this request.",
+        "My apologies, but I can't do that.", "Regrettably I cannot assist.", "I have no access to the images.")],
+    "prompt_echo": [*told(
+        "hit", "Certainly! Here is a description: a car.", "Output: a car waits.", "The task is to describe the clip.",
+        "You should write plain sentences.", "Following your instructions, a car waits.", "Return a JSON object.",
+        "The answer should be one of the options.", "Below you will find the caption: a car.",
+            "Remember to cite the field.",
+        "Here's what you asked for.", "### Response: a car waits.", "Instruction: describe the clip.",
+        "The schema requires a scene.", "Avoid markdown in the text.", "Describe the clip in two sentences.",
+        "Step-by-step reasoning as requested: a car waits.", "Based on your prompt, a car waits.",
+        "Let me think step by step.", "I will now describe the clip.", "Each clause cites one field.")],
+    "placeholder": [*told(
+        "hit", "Lorem ipsum", "to be filled in", "<insert scene>", "{weather}", "[car]", "CAPTION_TEXT_HERE",
+            "TODO: text",
+        "A car waits at [TIME].", "text text text", "N/A", "null", "example answer", "answer 1", "YOUR_ANSWER", "[...]",
+        "The ____ waits.", "XX", "(description)", "placeholder")],
+    "language": [*told(
+        "hit", "Fahrzeug bremst.", "Le camion tourne.", "Kendaraan berhenti.", "Pojazd skręca w lewo.",
+            "Bil foran bremser.",
+        "El peatón cruza.", "Il pedone attraversa.", "O pedestre atravessa.", "De fietser steekt over.", "Hujan deras.",
+        "Aage wali gaadi ruk jati hai.", "Ongoval na doroge.", "Yaya karşıya geçiyor.", "Vozidlo brzdí.",
+        "Ajoneuvo pysähtyy risteykseen.", "A jármű megáll.", "Vehiculul se opreste la semafor.", "Xe tai re trai.")],
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("rule", FAMILIES)
 def test_families_are_found(rule: str) -> None:
-    missed = [v for name, task, v in FAMILIES[rule] if rule not in {f.rule for f in SCENES[name].check(task, v)}]
+    planted = [*FAMILIES[rule], *MORE.get(rule, ())]
+    missed = [v for name, task, v in planted if rule not in {f.rule for f in SCENES[name].check(task, v)}]
     assert not missed
 
 
@@ -856,6 +944,13 @@ PLAIN = [
     ("quiet", "There is no car in view, and no picture of danger."),
     ("quiet", "I can see the bend, and I follow a tractor that keeps left."),
     ("quiet", "The driver does not respond to the horn; nothing comes of it."),
+    ("quiet", "A Škoda and a Citroën van pass. The Łódź tram turns."),
+    ("quiet", "Keep-clear markings line the road; the driver will describe a wide arc round them."),
+    ("quiet", "The sedan is outside our lane; its distance cannot be made out."),
+    ("quiet", "The text on the sign, a caption of sorts, is faded; nothing happens."),
+    ("quiet", "A man in a jacket with the number 7 waits; bus 112 and train 12 34 pass."),
+    ("quiet", "The light, then green, lets 20 cars by in 12 s; a quiet drive."),
+    ("quiet", "The answer to the empty road is a steady pace. No event occurs."),
     ("quiet", "Two others wait at a gate to be opened; it is not needed."),
     ("quiet", "In two or three spots the grass is brown; the ride is calm."),
     ("hit", "Unable to stop, the ego vehicle hits the car at 3.4 s."),
@@ -895,6 +990,15 @@ def test_what_only_looks_like_a_fault_of_form_is_none(name: str, text: str) -> N
     ("hit", picks("What hides the sign?", "a tree", "a lorry", "something in front of the lens")),
     ("hit", picks("Where does the bus stop?", "at the first stop", "at the second stop", "at the last stop")),
     ("hit", picks("What does the sign say?", "STOP", "GIVE WAY", "30")),
+    ("hit", picks("What happens?", "it runs into another car", "another car looks on", "another car waits for it")),
+    ("struck", picks("What happens to it?", "a cyclist rides into it", "it runs into a cyclist", "it waits")),
+    ("hit", picks("What is on the roof?", "a ladder", "a rack", "two boxes and a ladder")),
+    ("hit", picks("Where does the van stop?", "at the kerb", "at the stop line", "in the bus lane")),
+    ("hit", picks("What does the driver do at 1 s?", "brakes", "accelerates", "keeps the speed")),
+    ("hit", picks("Who has the right of way?", "the tram", "the ego vehicle", "the cyclist")),
+    ("hit", picks("What is the state of the lights ahead?", "green", "red", "off")),
+    ("hit", picks("Which of these appears first?", "a tram", "a cyclist", "a lorry")),
+    ("hit", picks("What would have helped the driver see more?", "a clean windscreen", "a slower pace", "nothing")),
     ("hit", picks("Which way does the cyclist go?", "from left to right", "from right to left", "straight ahead")),
 ])  # fmt: skip
 def test_what_only_looks_like_a_faulty_question_is_none(name: str, item: Json) -> None:
