@@ -239,7 +239,7 @@ def facts(option: str, context: Context) -> frozenset[str] | None:
 @lru_cache(maxsize=1 << 16)
 def class_of(lex: Lexicon, option: str) -> frozenset[str]:
     """The classes that an option leaves open, if it says nothing but a class, or that there is contact or none."""
-    r = read(lex, option)
+    r = read(lex, option).loosely
     if not set(meaning(lex.pack, option).words) <= BARELY:
         return frozenset()
     says = [c for c, said in (("collision", r.contact), ("near_collision", r.near), ("normal", r.normal)) if said]

@@ -120,9 +120,10 @@ def leaks(value: Any, context: Context) -> Iterator[Finding]:
         offered = tuple(map(str, item.get("options") or ()))
         if why := _tells_answer(context.lex, question, offered, answer):
             yield Finding("question_tells_answer", f"{at}/question", why)
-        if what := _tells_class(context.lex, question, offered):
+        what, severity = _tells_class(context.lex, question, offered)
+        if what:
             note = f"'{what}' takes the event for granted; ask whether, or add 'if any'"
-            yield Finding("question_tells_class", f"{at}/question", note)
+            yield Finding("question_tells_class", f"{at}/question", note, severity)
 
 
 @lru_cache(maxsize=1 << 14)
@@ -185,15 +186,18 @@ def _spelled(pack: TaskPack, text: str) -> str:
 
 
 @lru_cache(maxsize=1 << 14)
-def _tells_class(lex: Lexicon, question: str, offered: tuple[str, ...]) -> str | None:
-    r = read(lex, question)
-    if not (r.marks or TELLTALE.search(question)):
-        return None
-    stated = [m for m in (*r.contact, *r.near) if "?" in question and not m.line.rstrip().endswith("?")]
+def _tells_class(lex: Lexicon, question: str, offered: tuple[str, ...]) -> tuple[str, str]:
+    """What a question takes for granted, and how grave that is; a warning where a mark only hints at it."""
+    sure = read(lex, question)
+    if not (sure.marks or TELLTALE.search(question)):
+        return "", ""
     plain = WH.search(question) and not HYPOTHETICAL.search(question)
     given = GIVEN.search(question) or (plain and TAKEN.search(question)) or None
-    before = [m for m in r.maybe if BEFORE.search(m.before)]
-    taken = [*r.contact, *r.near, *r.normal, *r.spared, *before] if plain else stated
-    if not (given or taken) or OPENED.search(question) or any(read(lex, o).spared for o in offered):
-        return None
-    return given.group() if given else taken[0].text
+    for r, severity in ((sure, "error"), (sure.loosely, "warning")):
+        stated = [m for m in (*r.contact, *r.near) if "?" in question and not m.line.rstrip().endswith("?")]
+        before = [m for m in r.maybe if BEFORE.search(m.before)]
+        taken = [*r.contact, *r.near, *r.normal, *r.spared, *before] if plain else stated
+        if (given or taken) and not OPENED.search(question):
+            denied = any(read(lex, o).spared for o in offered)
+            return ("", "") if denied else (given.group() if given else taken[0].text, severity)
+    return "", ""
