@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,21 +15,25 @@ STILL_LEVELS, FROZEN_S = 0.255, 1.0  # FFmpeg freezedetect's noise floor (-60 dB
 FLAT_LEVELS = 6.0  # a frame whose 8x9 thumbnail varies less than this has no shape to recognise: its hash is empty
 
 
-def measure(frames: Sequence[Image], fps: float) -> tuple[dict[str, float], tuple[str, ...]]:
-    """How long the frames (luma) that a clip shows are black, frozen or repeated; and their hashes, HASHES_PER_S."""
-    black = sum(bool((f <= BLACK_LUMA).mean() >= BLACK_SHARE) for f in frames)
-    repeated = sum(_apart(a, b) <= STILL_LEVELS / 5 for a, b in pairwise(frames))
-    runs, anchor = [0], frames[0]  # of frames that are like the first of their run
-    for frame in frames:
-        if _apart(frame, anchor) > STILL_LEVELS:
-            runs, anchor = [*runs, 0], frame
-        runs[-1] += 1
-    frozen = sum(n for n in runs if n / fps >= FROZEN_S)
-    step = max(1.0, fps / HASHES_PER_S)
-    places = [math.ceil(i * step) for i in range(len(frames))]
-    hashes = tuple(dhash(frames[i]) for i in places if i < len(frames))
+def measure(frames: Iterable[Image], fps: float) -> tuple[dict[str, float], tuple[str, ...]]:
+    """How long the frames (luma) that a clip shows are black, frozen or repeated; and their hashes, HASHES_PER_S. Each
+    is looked at as it comes: a long clip takes no more memory than a short one."""
+    hashes: list[str] = []
+    count = black = repeated = frozen = run = 0
+    before: Image | None = None
+    anchor: Image | None = None  # the first of a run of frames that are like it
+    for count, frame in enumerate(frames, 1):
+        if count - 1 >= len(hashes) * fps / HASHES_PER_S:
+            hashes.append(dhash(frame))
+        black += bool((frame <= BLACK_LUMA).mean() >= BLACK_SHARE)
+        repeated += before is not None and _apart(frame, before) <= STILL_LEVELS / 5
+        if anchor is None or _apart(frame, anchor) > STILL_LEVELS:
+            frozen += run * (run / fps >= FROZEN_S)
+            run, anchor = 0, frame
+        run, before = run + 1, frame
+    frozen += run * (run / fps >= FROZEN_S)
     told = {"black_s": round(black / fps, 3), "frozen_s": round(frozen / fps, 3)}
-    return told | {"duplicate_frames": round(repeated / len(frames), 4)}, hashes
+    return told | {"duplicate_frames": round(repeated / count, 4)}, tuple(hashes)
 
 
 def _apart(a: Image, b: Image) -> float:

@@ -210,7 +210,6 @@ def cut(src: Path, dst: Path, start_s: float, end_s: float, profile: dict[str, A
     `profile`: `fps` (frames a second out), `height` (at most; never enlarged), `crf`. The frame shown at i / fps is
     the source frame nearest to start_s + i / fps. Video only, no metadata, yuv420p, first frame at 0, a keyframe each
     second, index in front, no reordering, one thread and no CPU-specific code: the same input gives the same bytes.
-    A clip's frames are held until they are measured: clips are short.
     Raises Refused: those of `probe`, and `truncated` where the wanted time is not in the file; DataError if `dst`
     cannot be written.
     """
@@ -218,31 +217,34 @@ def cut(src: Path, dst: Path, start_s: float, end_s: float, profile: dict[str, A
     count = round((end_s - start_s) * rate)
     if count < 1:
         raise Refused("too_short", f"a cut of {end_s - start_s:.3f} s holds no frame at {float(rate):g} a second")
-    luma: list[Image] = []
     with _open(src) as (container, stream):
         frames = _frames(container, stream, start_s)
         first = next(frames)
         width, height = _even_fit(_shown_size(first[1], stream), profile["height"])
-        shown: tuple[float, VideoFrame] | None = None
+        targets = [start_s + float(i / rate) for i in range(count)]
+        found = _nearest(chain([first], frames), targets)
         with h264(dst, rate, width, height, profile["crf"]) as put:
-            targets = [start_s + float(i / rate) for i in range(count)]
-            found = _nearest(chain([first], frames), targets)
-            for i, (target, (time, frame)) in enumerate(zip(targets, found, strict=True)):
-                if abs(time - target) > MAX_GAP_S:
-                    detail = f"{src.name} has no frame within {MAX_GAP_S:g} s of {target:.2f} s (nearest {time:.2f} s)"
-                    raise Refused("truncated", detail)
-                if shown is None or shown[0] != time:
-                    shown = time, _picture(frame, (width, height), "yuv420p")
-                picture = shown[1]
-                picture.pts, picture.time_base = i, 1 / rate
-                picture.pict_type = PictureType.NONE  # else the source's keyframes are forced on ours
-                luma.append(np.asarray(picture.to_ndarray()[:height], np.uint8))
-                put(picture)
+
+            def written() -> Iterator[Image]:
+                shown: tuple[float, VideoFrame] | None = None
+                for i, (target, (time, frame)) in enumerate(zip(targets, found, strict=True)):
+                    if abs(time - target) > MAX_GAP_S:
+                        near = f"{MAX_GAP_S:g} s of {target:.2f} s (nearest {time:.2f} s)"
+                        raise Refused("truncated", f"{src.name} has no frame within {near}")
+                    if shown is None or shown[0] != time:
+                        shown = time, _picture(frame, (width, height), "yuv420p")
+                    picture = shown[1]
+                    picture.pts, picture.time_base = i, 1 / rate
+                    picture.pict_type = PictureType.NONE  # else the source's keyframes are forced on ours
+                    put(picture)
+                    yield np.asarray(picture.to_ndarray()[:height], np.uint8)
+
+            measures = measure(written(), float(rate))
     with _open(dst) as (container, stream):
         times = [(p.pts or 0) * p.time_base for p in container.demux(stream) if p.size]
     if times != [i / rate for i in range(count)]:
         raise Refused("bad_cut", f"{dst.name}: wrote {len(times)} frames where {count} from 0 s were due")
-    return CutInfo(count, float(rate), width, height, *measure(luma, float(rate)))
+    return CutInfo(count, float(rate), width, height, *measures)
 
 
 def _even_fit(size: tuple[int, int], height: int) -> tuple[int, int]:

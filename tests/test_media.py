@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -314,3 +315,14 @@ def test_contact_sheet_and_preview_are_written(tmp_path: Path, make_video: Any) 
     stamped, _ = media.sample_frames(tmp_path / "look.mp4", times=[1.0])
     changed = np.abs(plain[0].astype(int) - stamped[0]).max(axis=2) > 60
     assert changed[-25:, :60].any() and not changed[:-40, 100:].any()
+
+
+def test_a_clip_is_measured_as_it_is_cut_not_held(tmp_path: Path, make_video: Any) -> None:
+    source = make_video(tmp_path / "s.mp4", frames=20, size=(640, 360))
+    peaks = []
+    for fps in (10, 120):
+        tracemalloc.start()
+        assert media.cut(source, tmp_path / "c.mp4", 0, 2, PROFILE | {"fps": fps, "height": 360}).frames == 2 * fps
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.5 * peaks[0]
