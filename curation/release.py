@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from functools import cached_property
 from pathlib import Path
 
@@ -90,7 +91,7 @@ _CLIP_COLUMNS = ("clip_id", "blob", "source_sha256", "start_s", "end_s", "frames
 def write_atomic(path: Path, data: bytes) -> None:
     """Write beside, then rename: a reader sees the old file or the new one, never half."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    beside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
     try:
         with beside.open("wb") as f:
             f.write(data)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -162,6 +163,16 @@ def test_views_are_replaced_whole(tmp_path: Path) -> None:
         ws.write_view("x", broken())  # type: ignore[arg-type]
     assert ws.read_view("x") == [{"a": 3}]
     assert [p.name for p in (ws.root / "views").iterdir()] == ["x.jsonl"]
+
+
+def test_threads_that_write_one_file_leave_it_whole(tmp_path: Path) -> None:
+    path, versions = tmp_path / "f", [bytes([n]) * 1_000_000 for n in (1, 2, 3)]
+    write_atomic(path, versions[0])
+    with ThreadPoolExecutor(3) as pool:
+        writing = [pool.submit(write_atomic, path, version) for version in versions * 20]
+        while not all(one.done() for one in writing):
+            assert path.read_bytes() in versions
+    assert [one.result() for one in writing] == [None] * 60 and os.listdir(tmp_path) == ["f"]
 
 
 def test_write_atomic_cleans_up_after_a_failure(tmp_path: Path) -> None:
