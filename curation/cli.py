@@ -36,17 +36,22 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except AutodriveError as e:
-            click.echo(f"Error: {e}", err=True)
+            click.echo(f"Error: {_plain(str(e))}", err=True)
             ctx.exit(e.exit_code)
         except OSError as e:
             if e.errno in (None, errno.EPIPE):  # who reads our output has seen enough: click knows what to do
                 raise
             where = e.filename or ctx.invoked_subcommand
-            click.echo(f"Error: {where}: {e.strerror}; mend that, then run it again", err=True)
+            click.echo(f"Error: {_plain(str(where))}: {e.strerror}; mend that, then run it again", err=True)
             ctx.exit(1)
         except KeyboardInterrupt:
             click.echo("Stopped. Run the same command again to go on.", err=True)
             ctx.exit(130)
+
+
+def _plain(text: str) -> str:
+    """What a terminal obeys, written out: files, endpoints and raters have a say in our messages."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -93,9 +98,9 @@ def _show(report: Report, as_json: bool) -> None:
     counts = ", ".join(f"{k} {v}" for k, v in report.counts.items())
     click.echo(f"{report.stage:<14} {counts}".rstrip())
     for note in report.notes:
-        click.echo(f"               {note}")
+        click.echo(_plain(f"               {note}"))
     if report.gate:
-        click.echo(report.gate)
+        click.echo(_plain(report.gate))
     if "report" in report.data:
         click.echo(report.data["report"])
 

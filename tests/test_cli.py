@@ -227,3 +227,10 @@ def test_a_decision_needs_its_reason(tmp_path: Path) -> None:
 def test_the_recipe_that_init_writes_says_how_long_to_train(tmp_path: Path) -> None:
     call("init", str(tmp_path))
     assert load_recipe(tmp_path / "recipe.yaml")["finetune"]["max_seconds"] > 0
+
+
+def test_a_file_does_not_drive_the_terminal(tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text("item,rater,field,value\n1,a,f,3\n1,b,f,\x1b]0;owned\x07é\n")
+    line = one_line(call("agree", "--table", str(table), "--level", "f=interval"), 1)
+    assert "'\\x1b]0;owned\\x07é' is not a number" in line
