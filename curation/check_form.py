@@ -72,6 +72,7 @@ TRIGGERS: dict[str, tuple[int, ...]] = {}  # by word, the patterns that want it
 for _number, _pattern in enumerate(PATTERNS):
     for _needed in _pattern[2].split():
         TRIGGERS[_needed] = (*TRIGGERS.get(_needed, ()), _number)
+TRIGGERED = frozenset(TRIGGERS)
 PERSONS = words_of("""mr mrs ms miss dr officer sgt sergeant constable professor sir madam named called name names
     identified known driver pedestrian cyclist""")  # fmt: skip
 WHOLES = words_of("""string text example caption description placeholder answer question option sentence value
@@ -79,7 +80,8 @@ WHOLES = words_of("""string text example caption description placeholder answer 
     word object category entry field none""")  # fmt: skip
 CAPITALS = re.compile(r"\b[A-Z]{2,} [A-Z]{2,}\b")
 QUOTED = re.compile(r"(?<!\w)(?:'[^']+'|\"[^\"]+\"|“[^”]+”|‘[^’]+’|«[^»]+»)(?!\w)")
-ODD = re.compile(r"[{}\[\]<>$%#*+•`~|&\\_=\n]|[a-z]\.[a-z]")
+ODD = re.compile(r"[{}\[\]<>$%#*+•`~|&\\_=\n]")
+FIELD = re.compile(r"[a-z]\.[a-z]")
 DIGIT = re.compile(r"\d")
 TEN = "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
 TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
@@ -118,8 +120,9 @@ ODDLY, NAMING = 0, 1
 def signs(pack: TaskPack, line: str, low: str, words: list[str]) -> Signs:
     """The signs of a line; `low`: it in small letters, `words`: its words in small letters."""
     tokens = set(words)
-    tried = {n for w in tokens & TRIGGERS.keys() for n in TRIGGERS[w]}
-    odd = bool(ODD.search(line)) or "xx" in low or "???" in line or not tokens or line[:1] in "-–"
+    tried = {n for w in tokens & TRIGGERED for n in TRIGGERS[w]}
+    odd = bool(ODD.search(line) or ("." in line[:-1] and FIELD.search(line)))
+    odd = odd or "xx" in low or "???" in line or not tokens or line[:1] in "-–"
     if odd:
         tried.update(TRIGGERS["#"])
     found = []

@@ -7,13 +7,14 @@ here is a parser: in doubt a mark says "maybe", which no rule takes for an asser
 from __future__ import annotations
 
 import re
+from bisect import bisect
 from functools import lru_cache
 from operator import add
 from typing import Any, NamedTuple
 
 from curation.check_form import NO_SIGNS, signs
 from curation.check_times import Told, parts, times
-from curation.lexicon import TOKEN, WORD, Lexicon, Names, named
+from curation.lexicon import BREAK, WORD, Lexicon, Names, named
 
 NOUN = re.compile(
     r"(?:rear[ -]end |head-on |the |a )?(collision|contact|crash(es)?$|impact|accident|wreck|pile|fender|side-?swipe$)"
@@ -98,28 +99,34 @@ SILENT: dict[str, Any] = dict.fromkeys(
 
 def marks(lex: Lexicon, line: str, low: str, words: list[str], last: bool) -> tuple[Mark, ...]:
     """The marks of a line in order; where it is not the `last` of its text, the text goes on."""
-    begins, found, clause, end = lex.begins, [], 0, 0
+    begins, found, breaks, end, stops, here = lex.begins, [], None, 0, 0, 0
     if not any(map(begins.__getitem__, words)):
         return ()
     low += "" if last else " x"
-    for token in TOKEN.finditer(low):
-        at, word = token.start(), token.group()
+    for word in words:
+        at = low.index(word, here)
+        here = at + len(word)
         kind, longest = "", at
-        if at >= end:
-            for kind_, pattern in begins[word]:
-                m = pattern.match(low, at)
-                if m and m.end() > longest:
-                    kind, longest = kind_, m.end()
-            end = longest if kind else end
-        if kind == "stop" or word in ".!?;\n,:—–":
-            clause += 1
-        elif kind == "value":
-            known, names = named(lex, low[at:end])
+        for kind_, pattern in begins[word] if at >= end else ():
+            m = pattern.match(low, at)
+            if m and m.end() > longest:
+                kind, longest = kind_, m.end()
+        if not kind:
+            continue
+        end = longest
+        if kind in ("stop", "void"):
+            stops += kind == "stop"
+            continue
+        if breaks is None:
+            breaks = [m.start() for m in BREAK.finditer(low)]
+        clause, text = stops + bisect(breaks, at), low[at:end]
+        if kind == "value":
+            known, names = named(lex, text)
             if known not in lex.weak or _framed(low, at, end, *lex.weak[known]):
-                found.append(Mark(kind, low[at:end], at, end, clause, line, names))
-        elif kind and kind != "void":
+                found.append(Mark(kind, text, at, end, clause, line, names))
+        else:
             names, sure = lex.told.get(kind, ()), kind[-1] != "?"
-            found.append(Mark("value" if names else kind.rstrip("?"), low[at:end], at, end, clause, line, names, sure))
+            found.append(Mark("value" if names else kind.rstrip("?"), text, at, end, clause, line, names, sure))
     return tuple(found)
 
 

@@ -58,9 +58,11 @@ def spans(value: Any, context: Context) -> Iterator[Finding]:
     end = context.clip.duration_s
     for at, node in context.nodes:
         for key, one in node.items():
-            if isinstance(one, (int, float)) and key.endswith("_s") and end and not 0 <= one <= end + SLACK_S:
+            if type(one) is str:
+                continue
+            if key[-2:] == "_s" and isinstance(one, (int, float)) and end and not 0 <= one <= end + SLACK_S:
                 yield Finding("time_outside", f"{at}/{key}", f"{one} s, but the clip ends at {end:.2f} s")
-            elif isinstance(one, list) and _listed(one) and all("start_s" in p and "end_s" in p for p in one):
+            elif type(one) is list and _listed(one) and all("start_s" in p and "end_s" in p for p in one):
                 yield from _segments(f"{at}/{key}", one, end)
         start, stop = node.get("start_s"), node.get("end_s")
         if start is not None and stop is not None and stop < start:
@@ -88,7 +90,7 @@ def steps(value: Any, context: Context) -> Iterator[Finding]:
     """Steps stand in the schema's order of kinds, none missing, none before all it follows from; ids are unique."""
     for at, node in context.nodes:
         for key, parts in node.items():
-            if not isinstance(parts, list) or not _listed(parts):
+            if type(parts) is not list or not _listed(parts):
                 continue
             seen: set[str] = set()
             for i, part in enumerate(parts):
@@ -261,11 +263,10 @@ def foresight(value: Any, context: Context) -> Iterator[Finding]:
             if RELATIVE.search(m.before) or (m.line not in ifs and FORETOLD.search(m.before))
         ]  # fmt: skip
         hints = [m for m in (*r.normal, *r.loosely.contact, *r.loosely.near) if not SHOWN.search(m.line)]
-        hints = [
-            m
-            for m in hints
+        hints = [  # "no conflict" is what can be seen so far
+            m for m in hints
             if m.kind not in ("conflict", "danger") and not m.text.startswith(("no ", "nothing", "nobody"))
-        ]  # "no conflict" is what can be seen so far
+        ]  # fmt: skip
         hazard = [*r.trouble, *r.maybe] + [m for m in r.marks if m.kind in ("hazard", "evasive")]
         if outcome or hints:
             m, severity = (outcome or hints)[0], "error" if outcome else "warning"
@@ -308,19 +309,6 @@ def form(value: Any, context: Context) -> Iterator[Finding]:
 
 
 RULES: tuple[Rule, ...] = (
-    *(
-        spans,
-        steps,
-        told_time,
-        told_class,
-        class_told,
-        fields,
-        told_who,
-        partner_told,
-        told_attribute,
-        citations,
-        foresight,
-        media,
-    ),
-    *(options, leaks, answers, form),
+    *(spans, steps, told_time, told_class, class_told, fields, told_who, partner_told, told_attribute, citations),
+    *(foresight, media, options, leaks, answers, form),
 )

@@ -28,7 +28,7 @@ TURNS = {
 }  # fmt: skip
 STOPS = ["but", "and", "yet", "while", "then", "so"]
 TAIL = r"(?:s|es|y|ed|ing|fall|drops?|flakes?|storms?|['’]s)?"
-TOKEN = re.compile(r"\w+|[.!?](?=\s|$)|[;\n,:—–]")
+BREAK = re.compile(r"[.!?](?=\s|$)|[;\n,:—–]")  # ends a clause
 WORD = re.compile(r"\w+")
 SEPARATORS = " -,'’"  # what may stand between the words of one mark
 LETTERS = re.compile(r"[a-z]{2}(?![?*{|])")

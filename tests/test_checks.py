@@ -22,7 +22,7 @@ from curation import draft, tasks
 from curation.check_text import Context, Finding, walk
 from curation.checks import RULES, check_record
 from curation.deal import deal
-from curation.lexicon import TOKEN, lexicon
+from curation.lexicon import WORD, lexicon
 from curation.types import Clip, Json
 
 TASKS = ["caption", "description", "vqa", "cot"]
@@ -689,7 +689,7 @@ def test_no_mark_is_missed_for_the_word_it_begins_with() -> None:
         *(s.text for some in PLANTED.values() for _, task, v in some for s in walk(PACKS[task].schema, v)[0]),
     ]
     for text in texts:
-        for token in TOKEN.finditer(text.lower()):
+        for token in WORD.finditer(text.lower()):
             here = {kind for kind, _, pattern in lex.begins.all if pattern.match(text.lower(), token.start())}
             assert here <= {kind for kind, _ in lex.begins[token.group()]}, (token.group(), text)
             tried |= here
