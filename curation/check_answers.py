@@ -40,8 +40,8 @@ PEAK = compiled(r"""\b(?:closest|nearest|smallest|tightest|touch\w*|contact|meet
 FIRST = re.compile(r"\b(?:first|begin\w*|start\w*|earliest|become\w*|notice\w*|sign)\b", re.I)
 NOBODY = compiled(r"""^\W*(?:nothing|none|nobody|no one|neither|no (?:such )?\w+)
 (?: (?:does|is|at all|falls|is visible))?\W*$""", re.I)  # fmt: skip
-BESIDE = """no ego road street surface outside air place stretch drive late early around about deep broad full dim
-    heavy thick dense light strong steady bright"""
+BESIDE = """film record shoot shot clip happen scene no ego road street surface outside air place stretch drive
+    late early around about deep broad full dim heavy thick dense light strong steady bright"""
 ANYBODY = "collision near_collision normal no nothing nobody happen drive"
 BARELY = frozenset(map(stem, f"{ANYBODY} {BESIDE}".split())) | frozenset(ANYBODY.split())  # beside a class
 SLIGHT = frozenset(map(stem, BESIDE.split()))  # what an option may say beside a value
@@ -229,7 +229,7 @@ def facts(option: str, context: Context) -> frozenset[str] | None:
         true.add(name)
     if said:
         return frozenset(true)
-    true |= {n for n in PLACES if _value(context.pack, n, option) == context.known(n) is not None}
+    true |= {n for n in ASKED if _value(context.pack, n, option) == context.known(n) is not None}
     classes = class_of(context.lex, option)
     if classes and context.cls and (context.event or {}).get("ego_role") != "witness":
         return frozenset(("class",) if context.cls in classes else ())

@@ -13,7 +13,7 @@ from curation.tasks import TaskPack
 
 MARKUP = any_of(r"""
     ^\s*(?:#{1,6}\s|[-*+•–]\s|>\s|```|~~~)|^\s*(?:\d+|[a-z])[.)]\s.*\n|^\s*(?:-{3,}|={3,}|\*{3,})\s*$
-    \*\*\S|(?<!\w)__\w|~~\S|==\w|`|\]\(|\|\s*:?-{3}|\|.*\|.*\|
+    \*\*\S|(?<!\w)__\w|~~\S|==\w|`|\]\(|\|\s*:?-{3}|\|[^|]+\|
     </?[a-z]+[ >/]|(?<!\w)\*\w[^*]*\*|(?<!\w)_\w[^_]*\w_(?!\w)|\\n|\\[a-z]+\{|&(?:[a-z]+|#\d+);
 """, re.I | re.M)  # fmt: skip
 NO_PLATE = (
@@ -22,12 +22,14 @@ NO_PLATE = (
 PLATE = any_of(rf"""
     \b(?:[Pp]lates?|[Rr]egistration|[Rr]egistered|[Rr]eg|[Tt]ag
         |[Ll]icen[cs]e)\b(?:\W+\w+){{0,5}}?\W+(?=[A-Z0-9-]*\d)[A-Z0-9]{{2,}}(?:[- ][A-Z0-9]+)*\b
-    \b[Pp]lates? (?:number )?(?:reads?|says?|shows?|spells?|is|bears?|bearing|reading)\W+[A-Z]{{3,}}\b
+    \b[Pp]lates? (?:number )?(?:reads?|says?|shows?|spells?|is|bears?|bearing|reading
+        |(?:begin|start|end)\w* (?:with|in))\W+[A-Z]{{2,}}\b
     \b{NO_PLATE}[A-Z]{{2}}\d{{2}} ?[A-Z]{{3}}\b|\b{NO_PLATE}[A-Z]{{2}}[- ]?\d{{3}}[- ]?[A-Z]{{2}}\b|\b(?!19
         |20)\d{{4}}[ -]?[B-DF-HJ-NP-TV-Z]{{3}}\b
-    \b[A-Z]{{2}}[ -]?\d{{1,2}}[ -]?[A-Z]{{1,3}}[ -]?\d{{3,4}}\b|\b\d{{2}}[ -]?BH[ -]?\d{{4}}\b
+    \b[A-Z]{{2}}[ -]?\d{{1,2}}[A-Z]?[ -]?[A-Z]{{1,3}}[ -]?\d{{3,4}}\b|\b\d{{2}}[ -]?BH[ -]?\d{{4}}\b
         |\b[A-ZÄÖÜ]{{1,3}}-[A-Z]{{1,2}}[ -]?\d{{1,4}}\b
-    \b\d[A-Z]{{3}}\d{{3}}\b|\b[A-Z]{{3}}\d[A-Z]\d{{2}}\b|\b{NO_PLATE}[A-Z]{{3}}(?:-\d{{3,4}}| \d{{4}})\b
+    \b\d[A-Z]{{3}}\d{{3}}\b|\b[A-Z]{{3}}\d[A-Z]\d{{2}}\b|\b{NO_PLATE}[A-Z]{{3}}(?:-\d{{3,4}}| \d{{4,5}})\b
+        |\b\d{{3}}-[A-Z]{{3}}\b
         |\b{NO_PLATE}[A-Z]{{2}}(?:-\d{{4,5}}| \d{{5}})\b
     \b\d{{2}} ?(?!AM|PM|KM|MPH|KPH|FPS|CC|HP)[A-Z]{{1,3}} ?\d{{3,4}}\b|\b[A-Z]\d{{3}}[A-Z]{{2}} ?\d{{2,3}}\b
         |\b{NO_PLATE}[A-Z]{{3}} ?\d{{2,3}} ?[A-Z]\b
@@ -56,15 +58,16 @@ PATTERNS = [
     disturbing distressing sensitive harmful explicit upsetting please you professional expert lawyer consult
     insufficient enough beyond outside t""", "the author refuses"),
     ("prompt_echo", ECHO, """user assistant system human bot chatgpt instruction instructions prompt task question
-    answer response output input caption description explanation json text note rewritten model following your sure
-    certainly okay ok absolutely alright understood got gladly great course problem pleasure noted here below
-    requested instructed asked specified directed per above preceding these you let hope feel happy glad now anything
-    clause field sentence segment option clauses fields sentences segments options key keys paragraph paragraphs
-    words word i schema message format ground metadata provided given supplied attached uploaded expert annotator
-    helpful inst level #""", "speaks to or of whoever asked"),
+    answer response output input caption description explanation json text note rewritten model following your
+    sure certainly okay ok absolutely alright understood got gladly great course problem pleasure noted here below
+    requested instructed asked specified directed per above preceding these you let hope feel happy glad only
+    english now anything clause field sentence segment option clauses fields sentences segments options key keys
+    paragraph paragraphs words word i schema message format ground metadata provided given supplied attached
+    uploaded expert annotator helpful inst level #""", "speaks to or of whoever asked"),
     ("placeholder", HOLDER, """# todo tbd tba tbc fixme lorem dolor placeholder n nan undefined null asdf qwerty
-    foobar blah dummy sample example default here completed filled unfilled added determined decided confirmed
-    written done defined announced specified supplied inserted continued fill complete name ref value x y z""",
+    foo bar foobar baz blah a yet available given draft template dummy sample example default here completed
+    filled unfilled added determined decided confirmed written done defined announced specified supplied inserted
+    continued fill complete name ref value x y z""",
         "was never filled in"),
     ("plate", PLATE, "0 plate plates", "reads like a number plate"),
 ]  # fmt: skip
@@ -75,9 +78,9 @@ for _number, _pattern in enumerate(PATTERNS):
 TRIGGERED = frozenset(TRIGGERS)
 PERSONS = words_of("""mr mrs ms miss dr officer sgt sergeant constable professor sir madam named called name names
     identified known driver pedestrian cyclist""")  # fmt: skip
-WHOLES = words_of("""string text example caption description placeholder answer question option sentence value
-    label choice distractor dummy sample summary alternative segment step clause item event scene reason name title
-    word object category entry field none""")  # fmt: skip
+WHOLES = words_of("""test testing nil string text example caption description placeholder answer question option
+    sentence value label choice distractor dummy sample summary alternative segment step clause item event scene
+    reason name title word object category entry field none""")  # fmt: skip
 CAPITALS = re.compile(r"\b[A-Z]{2,} [A-Z]{2,}\b")
 QUOTED = re.compile(r"(?<!\w)(?:'[^']+'|\"[^\"]+\"|“[^”]+”|‘[^’]+’|«[^»]+»)(?!\w)")
 ODD = re.compile(r"[{}\[\]<>$%#*+•`~|&\\_=\n]")
@@ -92,6 +95,8 @@ UNITS = one_of("""km/?h kmh kph mph m/s kmph knots kilomet(?:er|re)s? miles? mi 
     degrees""")  # fmt: skip
 NUMBER = any_of(rf"""
     \b(\d+(?:[.,]\d+)?|{COUNT})(?: or so| odd)?[ -]?{UNITS}\b(?! (?:sign|limit|zone))
+    \b(?:travel\w*|driv\w+|going|moving|doing|cruis\w+) at (?:about |around |some |nearly )?(\d+|{COUNT})\b
+        (?! ?(?:s|sec\w*|o['’]clock|\d|:|%|[.,]\d)\b)
     \b(?:speed|velocity|rate) of (?:about |around |roughly |some |over |nearly )?(\d+|{COUNT})\b
 """, re.I)  # fmt: skip
 ENGLISH = words_of("""the a an is are was were has have of in on at and to with by from it its as this that no not
@@ -144,7 +149,7 @@ def signs(pack: TaskPack, line: str, low: str, words: list[str]) -> Signs:
         if echo:
             found.append(("prompt_echo", "error", f"'{' '.join(min(echo))}' stands in the prompt word for word", ""))
     if (numbers or not COUNTS.isdisjoint(tokens)) and (m := NUMBER.search(line)):
-        said = (m[1] or m[2]).casefold()
+        said = (m[1] or m[2] or m[3]).casefold()
         found.append(("number", "error", f"'{m.group()}' cannot be read off a dashcam's picture", said))
     strange = [w for w in words if w in FOREIGN] if not FOREIGN.isdisjoint(tokens) else []
     if not line.isascii():

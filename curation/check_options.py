@@ -99,7 +99,7 @@ IRREGULAR = """fall fell fallen; run ran; drive drove driven; ride rode ridden; 
     program programme; no not never without cannot fail failed fails"""
 FILLERS = """a an the this that these those its he she they is are was were be been being am do does did has have
     had there here in on at of to by with for some any which who as so also then will would make makes making take
-    takes perform performs own very just complete weather condition conditions sky physical going color colored
+    takes perform performs own very just complete weather condition conditions sky physical color colored
     colour coloured i e g s"""
 NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve"
 # Words beside which the order of all others counts; and words whose own order counts, beside numbers and partners.

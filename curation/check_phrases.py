@@ -36,7 +36,8 @@ MODEL = "(?:ai|artificial intelligence|llm|chatbot|large language|language|text-
 DECLINE = one_of("""decline refuse pass_on refrain abstain rather_not prefer_not uncomfortable
     not_(?:be_|feel_)?(?:comfortable|allowed|permitted|authori[sz]ed|equipped|in_a_position)""")
 NOT = "(?:cannot|can ?not|(?:ca|wo|do|could|would|did)n?['’]t|(?:do|will|could|would|did|may|must|should) not)"
-GOT = "(?:provided|attached|given|available|supplied|received|included|uploaded|shared|accessible|loaded|shown to me)"
+GOT = one_of("""provided attached given available supplied received included uploaded shared accessible loaded
+    detected found submitted shown_to_me""")
 HARM = "(?:graphic|violen(?:t|ce)|distress(?:ing)?|disturbing|sensitive|harm(?:ful)?|upsetting|traumatic|explicit)"
 REFUSAL = any_of(rf"""
     \b(?:as|being|am|i['’]m) (?:just |only |merely )?an? {MODEL}\b
@@ -56,7 +57,9 @@ REFUSAL = any_of(rf"""
     \bi (?:have|had|was|am)(?:n['’]t| not) (?:been )?(?:given|shown|provided|sent|received)\b
     \b(?:unable to|cannot|can ?not|can['’]t|not able to|(?:im|not |\w+n['’]t )possible (?:for me )?to)
         \ (?:{DO}\b|see (?:the|any|what) )
-    \bno (?:\w+ )?{MEDIA} (?:data |content )?(?:(?:was|were|is|are|has been|have been|could be|came) )?{GOT}
+    \bno (?:\w+ )?{MEDIA} (?:in|with) (?:this|the|your) (?:request|message|prompt|input|conversation)\b
+    \bi(?:['’]m| am| was|['’]ve been| have been) (?:only |not )?(?:trained|designed|programmed|built)\b
+    \bno (?:\w+ )?{MEDIA} (?:data |content |input )?(?:(?:was|were|is|are|has been|have been|could be|came) )?{GOT}
     \b{MEDIA} (?:link |file |data )?(?:could|can|did|does|was|were|is|are|has|have) ?(?:not
         |n['’]t) (?:be(?:en)? )?(?:load|open|play|process|view|access|{GOT})
     \b{MEDIA} (?:failed to|would not) (?:load|open|play)
@@ -80,7 +83,8 @@ REFUSAL = any_of(rf"""
 
 RULES = "(?:instructions?|prompts?|requests?|guidelines?|requirements?|schemas?|templates?|specifications?|task|brief)"
 PARTS = one_of("""json yaml schemas? fields? clauses? sentences? words? paragraphs? captions? formats? markdown
-    keys? outputs? metadata prompts? plain_(?:text|english) questions? options distractors? descriptions? segments?
+    keys? outputs? metadata prompts? plain_(?:text
+        |english) english questions? options distractors? descriptions? segments?
     tags? chain[-_]of[-_]thought""")
 SPAN = r"(?:(?:one|two|three|\d+) ?(?:to|-|–|or) ?)?(?:two|three|four|five|six|ten|twenty|fifty|[2-9]|\d\d+)"
 OPENER = one_of("""sure certainly okay ok absolutely alright all_right understood got_it gladly great_question
@@ -90,7 +94,7 @@ ORDERED = one_of("""return respond output answer reply write generate produce pr
 ECHO = any_of(rf"""
     ^\W*(?:user|assistant|system|human|ai|bot|chatgpt|instructions?|prompt|task|question|answer|response|output
         |input)\s*:
-    ^\W*(?:caption|description|final answer|explanation|json|text|note to \w+|rewritten \w+|model)\s*:
+    ^\W*(?:caption|description|final answer|explanation|json|text|note to \w+|rewritten \w+|model)\s*(?:\([^)]*\)\s*)?:
     \bthe following (?:(?:is|are) (?:an?|the|my)|text|caption|description|json|answer|sentences?|paragraph|clauses?)\b
     \byour (?:request|question|prompt|task|caption|answer|job|instructions?|query|output|response|input|message
         |goal|role|reply)\b
@@ -130,6 +134,9 @@ ECHO = any_of(rf"""
     \b(?:the|this|my) (?:user(?! of)|schema|system message|output format|few-shot|task description)\b
     \b(?:the|this|my) prompt\b(?! (?:\w+ing|re\w+|action|stop|swerve|evasive|intervention|manoeuvre|maneuver))
     \bground[- ]truth\b
+    (?:^|[.!?:;] )\W*(?:please )?only (?:output|return|reply|respond|answer|write|give)\b
+    \bplease (?:find|see the|refer)\b
+    \b{MEDIA} (?:you )?(?:provided|supplied|attached|uploaded|shared)\b
     \b(?:the|my|our|this) task (?:is|was|requires|asks)\b
     \bi(?:['’]ll| will| shall)(?: now)? (?:describe|summari[sz]e|write|provide|give|list|explain|analy[sz]e|begin)\b
     (?:^|[.!?:;] )\W*(?:please )?(?:avoid|keep|state|describe|summari[sz]e|explain|note|be|start|begin|think)\b
@@ -153,6 +160,9 @@ COUNTED = "(?:segment|step|clause|item|event|scene|reason|name|title|word|text|o
 HOLDER = any_of(r"""
     \b(?:todo|tbd|tba|tbc|fixme|xxx+|lorem|dolor sit amet|placeholder|n/a|nan|undefined|null|asdf\w*|qwerty|foobar
         |blah)\b
+    \bn\.\s?a\.(?!\w)|\bfoo\b|\bbaz\b
+    \bno (?:text|caption|description|answer|content|data|value) (?:yet|available|given|here)\b
+    ^\W*(?:example|sample|draft|template)\s*\d*:
     \b(?:dummy|sample|example|default) (?:text|value|option|caption|answer|description)\b
     \bxx+\b
     ^\W*(?:\w+ ){0,2}(?:text|caption|description|answer|option|sentence|question|value|content|details?) here\W*$
@@ -174,6 +184,7 @@ WHOLE = any_of(rf"""
     \W*(?:the |your |an? |some |this |my |other |another |wrong |right |correct |first |second |long |short )
         *{BARE}s?(?:[ _#-]?(?:\d+|[a-h]|one|two|three|four|text|here))?\W*
     \W*(?:{BARE}s?\W+)+{BARE}s?\W*
+    \W*\(none\)\W*|\W*(?:test|testing|nil)\W*
     \W*{COUNTED}[ _#-]?(?:\d+|[a-d])\W*
 """, re.I)  # fmt: skip
 
@@ -191,15 +202,17 @@ OTHERS = """der das und ist nicht ein eine einem einer einen auf mit dem den des
     nahin ki ka ke ko se gaya raha rahi rahe hota hoti tha thi apni apna koi ek yeh woh kar liye ja ei se kun sitä
     myös edessä az egy és nem után előtt ang ng mga sa ay na wa ni desu shite iru zai le de shi na ya kwa katika ne
     po v i je nema ide koja fi ala"""
-ROADS = """fahrzeug straße strasse wagen unfall regen nacht nebel schnee fußgänger landstraße ampel kreuzung fährt
-    fahrrad lkw voiture pluie nuit piéton neige brouillard chaussée véhicule conduite camion autoroute vélo coche
-    carretera lluvia noche niebla nieve peatón peaton calle vehículo vehiculo choca choque circula frena semáforo
-    camión macchina vettura strada pioggia notte nebbia pedone veicolo furgone semaforo autovettura incidente urtato
-    carro estrada chuva noite nevoeiro neve rua veículo veiculo acidente trânsito colisão pedestre voertuig fietser
-    steekt rijbaan weg straat sneeuw voetganger fiets ongeluk botsing bilen bil vägen vejen veien gatan regn natt
-    snö snø olycka ulykke samochód samochod droga drodze ulica ulicy deszcz pada pojazd pojazdu jedzie pieszy
-    silnice vůz vozidlo cesta kiša mașina masina drumul ploaie araba araç arac yol yolda yağmur yagmur gece kaza
-    sürücü surucu otobüs yaya çarpıyor mobil jalan kendaraan hujan malam siang sepeda tabrakan kereta melaju
-    berhenti gaadi gadi sadak baarish barish raat takkar saamne samne peeche chal gaari ajoneuvo auton ajaa risteys
-    jalankulkija jármű kuruma michi shingo ame che lu sataa autó út eső kotse daan umuulan gari barabara mvua
-    mashina doroga doroge ulitsa dozhd avtomobil udar"""
+ROADS = """pleut lloviendo llueve nieva piove nevica chove regnet schneit regnar regner snöar prší plouă ninge
+    yağıyor yagiyor mua bremst hält stoppt freine tourne gira svolta stannar svänger skręca hamuje brzdí megáll
+    fékez jarruttaa kääntyy duruyor belok fahrzeug straße strasse wagen unfall regen nacht nebel schnee fußgänger
+    landstraße ampel kreuzung fährt fahrrad lkw voiture pluie nuit piéton neige brouillard chaussée véhicule
+    conduite camion autoroute vélo coche carretera lluvia noche niebla nieve peatón peaton calle vehículo vehiculo
+    choca choque circula frena semáforo camión macchina vettura strada pioggia notte nebbia pedone veicolo furgone
+    semaforo autovettura incidente urtato carro estrada chuva noite nevoeiro neve rua veículo veiculo acidente
+    trânsito colisão pedestre voertuig fietser steekt rijbaan weg straat sneeuw voetganger fiets ongeluk botsing
+    bilen bil vägen vejen veien gatan regn natt snö snø olycka ulykke samochód samochod droga drodze ulica ulicy
+    deszcz pada pojazd pojazdu jedzie pieszy silnice vůz vozidlo cesta kiša mașina masina drumul ploaie araba araç
+    arac yol yolda yağmur yagmur gece kaza sürücü surucu otobüs yaya çarpıyor mobil jalan kendaraan hujan malam
+    siang sepeda tabrakan kereta melaju berhenti gaadi gadi sadak baarish barish raat takkar saamne samne peeche
+    chal gaari ajoneuvo auton ajaa risteys jalankulkija jármű kuruma michi shingo ame che lu sataa autó út eső kotse
+    daan umuulan gari barabara mvua mashina doroga doroge ulitsa dozhd avtomobil udar"""

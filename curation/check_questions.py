@@ -23,13 +23,15 @@ GIVEN = compiled(r"""\b(?:the|this|that|its|their|our) (?:[\w-]+ ){0,2}?(?:colli
 TAKEN = compiled(r"""\b(?:damage[ds]?|dent(?:s|ed)?|crumpled|injur\w+|airbags?|wreck(?:ed|age)?|victims?|the blow
 |the incident|(?:avoid|avert|evad|escap|dodg)(?:s|es|ed|e|ing)?
 (?! (?:(?:the|a|an|any) )?(?:potholes?|puddles?|speed|roadworks?|parked|obstacles?|cones?|toll|traffic|delays?))
-|emergency (?:brak\w+|stop\w*|swerve|manoeuvre|maneuver)|narrowly|barely miss\w*|saved? (?:the|him|her|it) from|disaster
+|emergency (?:brak\w+|stop\w*|swerve|manoeuvre|maneuver)|(?:run|running|crash(?:ed|ing)?|bump(?:ed|ing)?|smash(?:ed
+|ing)?|slam(?:med|ming)?) into
+|narrowly|barely miss\w*|saved? (?:the|him|her|it) from|disaster
 |(?:this|the|an?) (?:\w+ )?(?:uneventful|normal|ordinary|routine|incident-free|unremarkable)
  (?:\w+ )?(?:drive|driving|trip|journey|clip|ride)
 |the evasive (?:manoeuvre|maneuver|action)|knocked (?:off|down|over|him|her|it))\b""", re.I)  # fmt: skip
 TELLTALE = compiled("""mishap|shunt|wreck|smash|escap|shave|damage|dent|crumpled|injur|airbag|victim|blow|incident|avoid
 |avert|evad|dodg|narrow|barely|saved?|disaster|knocked|pile|normal|ordinary|routine|unremarkable|uneventful
-|-free|emergency""", re.I)  # fmt: skip
+|-free|emergency|into""", re.I)  # fmt: skip
 BEFORE = re.compile(r"\b(?:before|until|after|once|when)(?: \w+){1,4} $", re.I)
 OPENED = re.compile(r"\bif (?:there|any\w*|one|it|at all|so|he|she|they)\b|\bor not\b", re.I)
 SHOWS = """(?:makes?|shows?|shown|proves?|sees?|seen|plain|evident|clear|obvious|suggests?|indicates?|reveals?|tells?
