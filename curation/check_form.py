@@ -52,18 +52,20 @@ PLAIN = set(DAYS.split())
 # What each expression is, and the words of which every match has one, "#" for unusual signs, "0" for a digit: most
 # texts are tried against next to nothing.
 PATTERNS = [
-    ("refusal", REFUSAL, """ai i llm chatbot language model assistant assistants models sorry apologise apologize
-    apologies forgive my our against content usage cannot can possible impossible unable able no not without failed
-    appropriate inappropriate unethical ethical irresponsible depict depicts contain contains graphic violent
-    disturbing distressing sensitive harmful explicit upsetting please you professional expert lawyer consult
-    insufficient enough beyond outside t""", "the author refuses"),
-    ("prompt_echo", ECHO, """user assistant system human bot chatgpt instruction instructions prompt task question
-    answer response output input caption description explanation json text note rewritten model following your
-    sure certainly okay ok absolutely alright understood got gladly great course problem pleasure noted here below
+    ("refusal", REFUSAL, """violence harm traumatic distress specialist attorney virtual vision artificial text
+    openai ai i llm chatbot language model assistant assistants models sorry apologise apologize apologies forgive
+    my our against content usage cannot can possible impossible unable able no not without failed appropriate
+    inappropriate unethical ethical irresponsible depict depicts contain contains graphic violent disturbing
+    distressing sensitive harmful explicit upsetting please you professional expert lawyer consult insufficient
+    enough beyond outside t""", "the author refuses"),
+    ("prompt_echo", ECHO, """markdown metadata bullet characters tokens step yaml plain distractors questions
+    captions formats user assistant system human bot chatgpt instruction instructions prompt task question answer
+    response output input caption description explanation json text note rewritten model following your sure
+    certainly okay ok absolutely alright understood got gladly great course problem pleasure noted here below
     requested instructed asked specified directed per above preceding these you let hope feel happy glad only
     english now anything clause field sentence segment option clauses fields sentences segments options key keys
-    paragraph paragraphs words word i schema message format ground metadata provided given supplied attached
-    uploaded expert annotator helpful inst level #""", "speaks to or of whoever asked"),
+    paragraph paragraphs words word i schema message format ground provided given supplied attached uploaded
+    expert annotator helpful inst level #""", "speaks to or of whoever asked"),
     ("placeholder", HOLDER, """# todo tbd tba tbc fixme lorem dolor placeholder n nan undefined null asdf qwerty
     foo bar foobar baz blah a yet available given draft template dummy sample example default here completed
     filled unfilled added determined decided confirmed written done defined announced specified supplied inserted

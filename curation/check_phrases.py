@@ -32,6 +32,11 @@ DO = one_of("""view watch access assist help process provide analy[sz]e describe
     answer comment generate continue discuss complete produce predict make_(?:predictions|a) caption identify
     give_(?:a|any|you) offer respond write create interpret perceive support engage proceed speculate
     do_(?:this|that|so) be_(?:given|of_help)""")
+REPLY = (
+    "(?:(?:assist|help with|analy[sz]e|describe|comply|fulfil|caption|generate|comment|answer|speculate)\\b|"
+    "provide (?:an?|any|the) (?:\\w+ )?(?:description|caption|answer|details?|information|analysis|response|summary)|"
+    rf"(?:view|watch|see|access|process|play|open|load|interpret) (?:(?:the|this|that|any|your|these|actual) )*{MEDIA})"
+)
 MODEL = "(?:ai|artificial intelligence|llm|chatbot|large language|language|text-only|text-based|vision|virtual)"
 DECLINE = one_of("""decline refuse pass_on refrain abstain rather_not prefer_not uncomfortable
     not_(?:be_|feel_)?(?:comfortable|allowed|permitted|authori[sz]ed|equipped|in_a_position)""")
@@ -55,8 +60,8 @@ REFUSAL = any_of(rf"""
     \bi (?:have|had|see|lack|received|got) (?:no|neither|zero|any|(?:the )?(?:ability|access|means)
         |{MEDIA}) (?:\w+ )?(?:of|to|{MEDIA})
     \bi (?:have|had|was|am)(?:n['’]t| not) (?:been )?(?:given|shown|provided|sent|received)\b
-    \b(?:unable to|cannot|can ?not|can['’]t|not able to|(?:im|not |\w+n['’]t )possible (?:for me )?to)
-        \ (?:{DO}\b|see (?:the|any|what) )
+    \bi(?:['’]m| am| was)? (?:\w+ ){{0,2}}?(?:unable|not able) to (?:{DO}\b|see (?:the|any|what) )
+    \b(?:unable to|cannot|can ?not|can['’]t|not able to|(?:im|not |\w+n['’]t )possible (?:for me )?to) {REPLY}
     \bno (?:\w+ )?{MEDIA} (?:in|with) (?:this|the|your) (?:request|message|prompt|input|conversation)\b
     \bi(?:['’]m| am| was|['’]ve been| have been) (?:only |not )?(?:trained|designed|programmed|built)\b
     \bno (?:\w+ )?{MEDIA} (?:data |content |input )?(?:(?:was|were|is|are|has been|have been|could be|came) )?{GOT}
@@ -70,8 +75,7 @@ REFUSAL = any_of(rf"""
     \b(?:beyond|outside) (?:of )?(?:the scope|(?:my|what i) (?:current )?(?:scope|abilit|capabilit|remit|function
         |knowledge|can\b|reach))
     \b(?:in|un|not |not be )(?:appropriate|ethical|responsible) (?:for me|of me|to (?:{DO}|depict|show|judge))\b
-    \b(?:depicts?|contains?) (?:\w+ ){{0,3}}?{HARM}
-    \b{HARM} (?:content|material|imagery|footage)\b
+    \b{HARM} (?:content|material|imagery|images|footage|scenes?)\b
     \bplease (?:\w+ )?(?:upload|provide|share|attach|supply|send|resend|consult|contact|seek|rephrase|try|submit
         |give|ask|describe)\b
     \b(?:could|can|would) you (?:please |kindly )?(?:upload|provide|share|attach|send|clarify|rephrase|ask|try

@@ -19,6 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation import draft, tasks
+from curation.check_form import PATTERNS, signs
+from curation.check_reading import LINES
 from curation.check_text import Context, Finding, walk
 from curation.checks import RULES, check_record
 from curation.deal import deal
@@ -898,8 +900,13 @@ MORE: dict[str, list[Planted]] = {
             "TODO: text",
         "A car waits at [TIME].", "text text text", "N/A", "null", "example answer", "answer 1", "YOUR_ANSWER", "[...]",
         "The ____ waits.", "XX", "(description)", "placeholder")],
+    "plate": [*told("hit", "The car with plate 12-34-AB waits.", "The van bears the plate LMN 456.",
+            "The car M-AB 123 waits.",
+        "The taxi DL 3C AB 1234 waits.", "Its licence plate begins with KL.", "The car WAW 12345 waits.")],
+    "number": [*told("hit", "A 3-metre gap.", "It is travelling at fifty.", "It slows from 60 to 30 km/h.", "1.5 m")],
     "language": [*told(
-        "hit", "Fahrzeug bremst.", "Le camion tourne.", "Kendaraan berhenti.", "Pojazd skręca w lewo.",
+        "hit", "Il pleut.", "Piove forte.", "Det regnar.", "Pada deszcz.", "Sataa vettä.", "Yağmur yağıyor.", "Βρέχει.",
+        "Fahrzeug bremst.", "Le camion tourne.", "Kendaraan berhenti.", "Pojazd skręca w lewo.",
             "Bil foran bremser.",
         "El peatón cruza.", "Il pedone attraversa.", "O pedestre atravessa.", "De fietser steekt over.", "Hujan deras.",
         "Aage wali gaadi ruk jati hai.", "Ongoval na doroge.", "Yaya karşıya geçiyor.", "Vozidlo brzdí.",
@@ -951,8 +958,13 @@ PLAIN = [
     ("quiet", "A man in a jacket with the number 7 waits; bus 112 and train 12 34 pass."),
     ("quiet", "The light, then green, lets 20 cars by in 12 s; a quiet drive."),
     ("quiet", "The answer to the empty road is a steady pace. No event occurs."),
+    ("quiet", "Driving at dusk, the car passes a pub called 'None of the Above'; all is calm."),
+    ("quiet", "Going at an even pace, then at two junctions straight on, the ride is dull."),
+    ("quiet", "At the test track a van waits; its text is foreign. The drive goes on as before."),
     ("quiet", "Two others wait at a gate to be opened; it is not needed."),
     ("quiet", "In two or three spots the grass is brown; the ride is calm."),
+    ("hit", "Its view is blocked, and it is impossible to see the car; unable to respond, the ego car hits it."),
+    ("hit", "It cannot proceed or continue its turn and is unable to see the car in time: a direct and violent crash."),
     ("hit", "Unable to stop, the ego vehicle hits the car at 3.4 s."),
     ("hit", "The driver cannot avoid the car, is sorry later, and the two touch at 3.4 s."),
     ("hit", "He is not responsible for the crash, which happens at 3.4 s as a car brakes at an inappropriate place."),
@@ -1003,3 +1015,17 @@ def test_what_only_looks_like_a_fault_of_form_is_none(name: str, text: str) -> N
 ])  # fmt: skip
 def test_what_only_looks_like_a_faulty_question_is_none(name: str, item: Json) -> None:
     assert SCENES[name].check("vqa", question(**item)) == []
+
+
+def test_no_form_is_missed_for_the_words_it_is_tried_by() -> None:
+    """Trying every expression on every line finds nothing that the remembered words leave out."""
+    planted = [*(p for some in PLANTED.values() for p in some), *(p for some in FAMILIES.values() for p in some)]
+    planted += [p for some in MORE.values() for p in some]
+    missed = set()
+    for _, task, value in planted:
+        for line in (line for s in walk(PACKS[task].schema, value)[0] for line in LINES.split(s.text)):
+            found = {rule for rule, *_ in signs(PACKS[task], line, line.lower(), WORD.findall(line.lower())).faults}
+            missed |= {
+                (rule, line) for rule, expression, *_ in PATTERNS if expression.search(line) and rule not in found
+            }
+    assert not missed
