@@ -22,13 +22,20 @@ NOUN = re.compile(
 MANAGED = re.compile(r"\b(manag\w+|able|in time|succeed\w*|just enough) to $")
 ASIDE = re.compile(  # what was before, what is beside, what lies on the ground
     r"\b(?:after|following|since|(?<!nowhere )near|beside|beneath|towards?|next to|entrance (?:of|to)|exit (?:of|from)"
-    r"|view of|left over|signs?|looks? like|(?:promise|threat|smell|forecast) of|threaten(?:s|ing)|residual|recent"
-    r"|overnight|(?:morning|night|yesterday|day|week)['’]s)"
-    r"(?: [\w-]+){0,3} $|\b(?:covered|packed|patched|lined) (?:with|in|by) (?:\w+ )?$",
+    r"|view of|left over|signs? (?:for|to)|looks? like|(?:promise|threat|smell|forecast) of|threaten(?:s|ing)|residual"
+    r"|recent|overnight|(?:morning|night|yesterday|day|week)['’]s)"
+    r"(?: [\w-]+){0,3} $|\b(?:patch(?:es)?|piles?|layers?|banks?|heaps?|remains|mounds?) of (?:\w+ )?$"
+    r"|\b(?:accumulated|packed|melting|melted|piled|compacted|old|dirty|lying|trodden|fallen|settled) $"
+    r"|\b(?:covered|packed|patched|lined) (?:with|in|by) (?:\w+ )?$",
     re.I,
 )
+QUOTES = "'\"‘“"
 QUOTED = re.compile(r"(['\"‘“])(?<!\w.)((?:[^'\"‘“’”]|(?<=\w)['’](?=\w)){1,80})['\"’”](?!\w)")
-COVERED = re.compile(r"[ -](?:covered|packed|patched|dusted|lined)\b", re.I)
+COVERED = re.compile(
+    r"[ -](?:covered|packed|patched|dusted|lined|(?:(?:is|was|lies?|lying|still) )?(?:piled|remains?|lies|lingers"
+    r"|heaped)|along|beside|banks?|patches|drifts?|and ice)\b",
+    re.I,
+)
 LINES = re.compile(r"(?<=[.!?;])[^\S\n]+|(?<=\n)\s*")  # a line feed stays with its line
 WEIGHS = re.compile(r"\b(?:or|versus|from)\b")
 BROAD = re.compile(r"(?:impact|accident)s?$")  # of a law, of long ago
@@ -227,11 +234,11 @@ def read_line(lex: Lexicon, line: str, last: bool) -> Reading:
     low = low if len(low) == len(line) else line  # places must be those of the line
     words = WORD.findall(low)
     shown = signs(lex.pack, line, low, words)
-    if QUOTED.search(line):  # what others say
+    if any(map(line.__contains__, QUOTES)) and QUOTED.search(line):  # what others say
         line = QUOTED.sub(_unsaid, line)
         low = line.lower()
         words = WORD.findall(low)
-    found, told = marks(lex, line, low, words, last), times(line) + parts(line)
+    found, told = marks(lex, line, low, words, last), times(line) + parts(line, words)
     if not found and not told and shown is NO_SIGNS:
         return NOTHING
     if not found:

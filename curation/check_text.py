@@ -143,18 +143,21 @@ def class_clash(r: Reading, cls: str | None, *, early: bool = False) -> tuple[Ma
 
 def untold(readings: Sequence[Reading], cls: str | None) -> str | None:
     """What a record as a whole should tell of its class, but none of its texts does, not even loosely."""
-    loose = [r.loosely for r in readings if r.marks]
-    if not loose:
-        return None
-    if cls == "collision" and not any(r.contact for r in loose):
+    some = [r for r in readings if r.marks]
+    if cls == "collision" and some and not any(_tells(r, ("contact",)) for r in some):
         return "that there is contact"
-    if cls == "near_collision" and not any(
-        r.near or r.spared or r.evades or r.trouble or r.maybe or any(m.kind in SAVES for m in r.marks) for r in loose
-    ):
+    saved = any(_tells(r, ESCAPES) for r in some) or any(m.kind in SAVES for r in some for m in r.marks)
+    if cls == "near_collision" and some and not saved:
         return "that contact is avoided"
     return None
 
 
+def _tells(r: Reading, kinds: Sequence[str]) -> bool:
+    """Does a text say one of these, or hint at it?"""
+    return any(getattr(r, k) for k in kinds) or any(what in kinds for what, _ in r.hints)
+
+
+ESCAPES = ("near", "spared", "evades", "trouble", "maybe")
 SAVES = frozenset(("avoid", "almost", "hazard", "hair", "react"))
 
 

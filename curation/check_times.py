@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -40,7 +40,9 @@ PART = re.compile(
     rf" (?:through|into)\b|\b(?:clip|video|footage|recording) (?P<does>begins|starts|opens|ends|closes|stops)\b",
     re.I,
 )
-WHOLE = re.compile(r"clip|video|footage|recording|sequence|film|through|second|way into")
+WHOLE = frozenset(
+    ("clip", "video", "footage", "recording", "sequence", "film", "scene", "through", "into", "second", "seconds")
+)
 WAYS = {"half": 1 / 2, "mid": 1 / 2, "a third": 1 / 3, "a quarter": 1 / 4, "three": 3 / 4, "two": 2 / 3}
 
 
@@ -73,9 +75,9 @@ def times(text: str) -> tuple[Told, ...]:
     return tuple(_times(text)) if DIGIT.search(text) else ()
 
 
-def parts(text: str) -> tuple[Told, ...]:
-    """The parts of the clip that a text names: its first second, the end of it, halfway through."""
-    return tuple(filter(None, map(_part, PART.finditer(text)))) if WHOLE.search(text) else ()
+def parts(text: str, words: Iterable[str]) -> tuple[Told, ...]:
+    """The parts of the clip that a text of these words names: its first second, the end of it, halfway through."""
+    return () if WHOLE.isdisjoint(words) else tuple(filter(None, map(_part, PART.finditer(text))))
 
 
 def _times(text: str) -> Iterator[Told]:

@@ -47,15 +47,20 @@ def told_who(value: Any, context: Context) -> Iterator[Finding]:
 ROLES = {"watch": "witness", "striking": "striking", "struck": "struck"}
 OTHER_WAY = {"striking": "struck", "struck": "striking"}
 GOVERNED = re.compile(  # what a preposition stands before is no subject
-    r"\b(of|into|by|with|to|from|behind|for|at|against|towards?|past|on|near|beside|around|along|than|between)"
+    r"(?<!driver )(?<!rider )\b(of|into|by|with|to|from|behind|for|at|against|towards?|past|on|near|beside|around"
+    r"|along|than|between)"
     r" (the |an? |its |our |his |her |another )?((?!an? |the )[\w-]+ )?$", re.I
 )  # fmt: skip
+BY = re.compile(r"(?: (?:from|in|on|at) (?:the |its |her |his )?\w+| \w+ly)? by ", re.I)
 PRONOUN = re.compile(r"\b(it|he|she|they|which|who|what)\b", re.I)
+
+
+NOBODY: frozenset[str] = frozenset()
 
 
 def _names(m: Mark) -> frozenset[str]:
     """The partners that a mark may mean."""
-    return next((v for name, v in m.names if name == "partner"), frozenset())
+    return next((v for name, v in m.names if name == "partner"), NOBODY) if m.names else NOBODY
 
 
 def _role_clash(told: str | None, m: Mark, role: str | None, at: str, *, sure: bool = True) -> Iterator[Finding]:
@@ -75,10 +80,12 @@ def _role(near: list[Mark], m: Mark) -> str | None:
     pronoun = PRONOUN.search(m.line[left[-1].end if left and left[-1].clause == m.clause else 0 : m.start])
     if not left and not pronoun:
         return None
+    if left and left[-1].clause != m.clause:  # who begins a clause goes on in the next
+        left = [x for x in left if x.clause == left[-1].clause][:1]
     left = [] if pronoun else left
     right = [x for x in actors if x.start >= m.end and gap(m, x) <= 6 and x.clause == m.clause]
     does, undergoes = bool(left) and left[-1].kind == "ego", bool(right) and right[0].kind == "ego"
-    by = m.line[m.end :].casefold().lstrip().startswith("by ")
+    by = bool(BY.match(m.line, m.end))
     before = m.before + m.text if PASSIVE.match(m.text + " ") else m.before
     if by or (PASSIVE if not m.text.endswith("ing") else BEING).search(before):
         if any(x.kind == "avoid" and x.end <= m.start for x in near):  # "saves him from being run down"

@@ -15,7 +15,7 @@ from curation.check_reading import read
 from curation.check_text import Context, Finding
 from curation.check_times import parts, times
 from curation.checks import check_record
-from curation.lexicon import lexicon
+from curation.lexicon import WORD, lexicon
 from curation.types import Clip, Json
 
 PACKS = tasks.load_packs(["event", "caption", "description", "cot"])
@@ -435,14 +435,14 @@ TIMES = [  # what is said, and the seconds of a clip of six
 
 @pytest.mark.parametrize("text,low,high", TIMES)
 def test_times_in_words_and_parts_of_the_clip(text: str, low: float, high: float) -> None:
-    (told,) = times(text) + parts(text)
+    (told,) = times(text) + parts(text, WORD.findall(text.lower()))
     assert told.within(6.0) == pytest.approx((low, high), abs=0.01)
 
 
 @pytest.mark.parametrize("text", ["for three seconds", "two seconds later", "a second car", "at 1:27 pm", "in his 40s",
                                   "within a second", "the last car", "first, the van"])  # fmt: skip
 def test_what_is_no_point_in_time(text: str) -> None:
-    assert times(text) + parts(text) == ()
+    assert times(text) + parts(text, WORD.findall(text.lower())) == ()
 
 
 @pytest.mark.parametrize("text,rule", [
@@ -471,6 +471,63 @@ def test_a_cited_time_is_the_events() -> None:
 ])  # fmt: skip
 def test_another_role_is_found(role: str, text: str) -> None:
     assert "told_role" in {f.rule for f in check(text, event("collision", role, "car"))}
+
+
+STRIKING, STRUCK = (
+    """
+The ego vehicle runs into the back of a car.
+We hit a parked car, and our car slides into its boot.
+A sedan is rammed by the dashcam car.
+A car is struck from behind by the ego vehicle.
+The camera vehicle fails to brake and collides with the car in front.
+I crash into the car in front of me.
+It is the ego vehicle that drives into the car.
+A hatchback gets hit by the ego car.
+The ego driver follows a car and bumps into it.
+""",
+    """
+A car runs into the back of the ego vehicle.
+We are hit by a taxi, and a sedan rams us.
+A car slides into ours.
+The camera car gets T-boned by a car.
+A car fails to yield and crashes into ego's door.
+The driver of a car does not see the ego vehicle and drives into it.
+The ego vehicle, standing at the lights, is bumped by a car.
+While our vehicle waits, a car comes from behind and hits it.
+A reversing car backs into the ego vehicle.
+""",
+)
+
+
+def test_roles_are_read_off_who_does_what() -> None:
+    for role, texts, other in (("striking", STRIKING, "struck"), ("struck", STRUCK, "striking")):
+        missed = 0
+        for text in said(texts):
+            assert "told_role" not in {f.rule for f in check(text, event("collision", role, "car"))}, text
+            missed += "told_role" not in {f.rule for f in check(text, event("collision", other, "car"))}
+        assert missed <= 2  # in doubt nothing is said
+
+
+FALLEN = """
+Snow is piled along the sidewalk.
+Patches of snow remain beside the road.
+Past a snow-covered verge it goes.
+The rain has stopped.
+Fog has lifted.
+It has stopped snowing.
+A snow-free road.
+No rain, no fog, no snow.
+Puddles are left over from the morning's rain.
+It looks like rain, but none falls.
+Precipitation nil.
+After the heavy snowfall the sun is out.
+The road surface is slippery with accumulated snow and ice.
+"""
+
+
+@pytest.mark.parametrize("text", said(FALLEN))
+def test_what_fell_is_no_weather(text: str) -> None:
+    assert not [f for f in check(text, event("normal", "none", None), {"weather": "clear"}) if f.severity == "error"]
 
 
 @pytest.mark.parametrize("role,text", [
