@@ -257,6 +257,7 @@ def read_line(lex: Lexicon, line: str, last: bool) -> Reading:
     return Reading(found, **{k: tuple(v) for k, v in out.items()}, times=told, **shown._asdict())
 
 
+CLOSE = re.compile(r"\b(?:pass|thread|squeez|slip|clear|fit|skim|scrap|get|edg|com)\w*", re.I)  # what a hair may part
 MEANING = frozenset(
     ("contact", "near", "apart", "hair", "normal", "evasive", "react", "conflict", "danger", "value", "avoid")
 )
@@ -278,14 +279,14 @@ def _meant(found: tuple[Mark, ...], i: int) -> str:
     if m.kind == "apart":
         return "spared" if say == "yes" else ""
     if m.kind == "hair":
-        return "near?" if say == "yes" and any(x.kind == "avoid" for x in found) else ""
+        return "near?" if say == "yes" and (CLOSE.search(m.before) or any(x.kind == "avoid" for x in found)) else ""
     if m.kind in ("evasive", "react"):
         by = next((x.text for x in reversed(found[:i]) if x.kind == "neg"), "")
         say = "maybe" if any(x.kind == "hyp" for x in found) and say == "no" else say
         asserted = "evades" if m.kind == "evasive" and say == "yes" else ""
         return ("quiet" if by.startswith(PERSON) and by != "not" else "quiet?") if say == "no" else asserted
     if m.kind == "avoid":
-        close = say == "near" or (say == "yes" and m.text in ("misses", "missed"))
+        close = say == "near" or (say == "yes" and m.text in ("miss", "misses", "missed"))
         actor = any(0 <= x.start - m.end < 30 and (x.kind == "ego" or _partner(x)) for x in found[i + 1 :])
         return "near" if close else "near?" if say == "yes" and actor else ""
     near = any(x.kind == "neg" and x.end <= m.start and gap(x, m) <= 3 for x in found[:i])

@@ -129,10 +129,11 @@ def class_clash(r: Reading, cls: str | None, *, early: bool = False) -> tuple[Ma
         return None
     whole = [m for m in (*r.spared, *r.normal) if not early and not EARLY.search(m.line.casefold())]
     calm = [m for m in whole if m in r.normal]
+    harmless = [m for m in r.spared if m.kind == "apart" and not m.sure]  # "unscathed": there was a danger
     wrong: dict[Any, list[tuple[str, Sequence[Mark]]]] = {
         "collision": [("a near-collision", () if early else r.near), ("that there is no contact", whole)],
         "near_collision": [("a collision", r.contact), ("normal driving", () if r.near or r.spared else calm)],
-        "normal": [("a collision", r.contact), ("a near-collision", r.near)],
+        "normal": [("a collision", r.contact), ("a near-collision", [*r.near, *harmless])],
         None: [("a collision", r.contact), ("a near-collision", r.near), ("normal driving", calm)],
     }
     quiet = [m for m in r.quiet if not EARLY.search(m.line.casefold())]

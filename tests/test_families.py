@@ -118,6 +118,36 @@ They run into each other at walking pace.
 The two drivers swap insurance details over crumpled wings.
 The motorcycle's front wheel buries itself in the ego car's flank.
 The car spins after being clipped.
+The van noses into the ego vehicle's flank and leaves a crease.
+The scooter drops and skids under the ego car's bumper.
+The ego vehicle goes straight through a barrier.
+A tram shears off the ego vehicle's door.
+The bus doors open and whack a pedestrian; ego touches him, too.
+A goat is bowled over.
+The ego vehicle finishes up against the tailgate of the truck.
+There's a jolt as the bumpers come together.
+The two vehicles exchange a glancing blow.
+The car's front folds like paper.
+A pedestrian is thrown across the bonnet.
+Ego's door is flattened by a passing van.
+The impact spins the ego vehicle round.
+Ego knocks the mirror off a parked car.
+The truck simply drives over the moped.
+One of the cars ends on its roof.
+The motorcyclist comes off worst and lies in the road.
+The ego vehicle trips over a kerb and into a sign.
+Both airbags inflate.
+Rear lights crack as ego leans on the car in front.
+The deer does not make it.
+A stone chips the windscreen as the tyre of the truck bursts and lands on ego.
+The cyclist smacks into the rear window.
+The ego vehicle fails to make the turn and ends in a fence.
+They trade a bump.
+The SUV barges the ego vehicle aside.
+The van collects the ego vehicle's rear corner.
+The ego car wipes out on a traffic island.
+A trailer comes loose and ploughs into the queue.
+The gap closes completely and the cars make contact.
 """
 NEAR = """
 The driver stands on the brakes and the child skips past an inch from the grille.
@@ -172,6 +202,30 @@ It is nearly over for the squirrel, but it makes it across.
 The gap shrinks to a hand's width before it opens again.
 Luckily the car behind stops as well.
 Reflexes save the day.
+The ego driver flings the wheel left and scrapes through.
+It is only thanks to the brakes that the child is still standing.
+The bus stops with its nose over the line; ego skirts around it at the last moment.
+No one is hit, but it takes full brakes.
+The ego vehicle threads between the two lorries by the width of a hand.
+Emergency braking brings the ego vehicle to rest short of the deer.
+The cyclist swerves, the ego vehicle swerves, and both go on.
+The rear of the van comes up fast, but the ego vehicle makes it into the next lane.
+The vehicles miss.
+The man jumps for his life and is untouched.
+The motorcycle squirms through a closing gap unscathed.
+With squealing tyres the ego vehicle pulls up before the crossing.
+They come within a cat's whisker of one another.
+Evasive action on both sides keeps the paint intact.
+The distance falls to almost nothing before it grows again.
+It could easily have ended in a crash.
+A sharp tug on the wheel, and the danger is past.
+The bumper stops shy of the pram.
+The ego vehicle has a narrow squeak with a bus.
+Braking at the limit, the driver saves it.
+Disaster is dodged.
+The lorry drifts, ego hoots and dives onto the hard shoulder.
+They pass so closely that the mirrors nearly kiss.
+The dog gets lucky.
 """
 NORMAL = """
 Nothing of interest occurs.
@@ -218,6 +272,26 @@ All participants keep to the rules and the flow is smooth.
 No conflict arises at any point.
 The passage is entirely unproblematic.
 A calm Sunday drive.
+The road is followed without anything to remark.
+This is commonplace driving.
+Cars come and go; none of them matters.
+Nothing gets in the way.
+The car glides along unchallenged.
+There's not much to say: a car follows a road.
+The drive remains free from complications.
+Everybody gives everybody room.
+It is an entirely mundane sequence.
+A peaceful cruise past shops.
+The lights turn green and all move off in good order.
+No other road user comes near.
+An unexciting minute of traffic.
+All quiet on this road.
+The whole thing is a non-event.
+The vehicle coasts down the street, nobody about.
+Speed and distance are steady throughout.
+The ego vehicle parks without difficulty.
+All vehicles hold their lanes.
+Nobody does anything out of line.
 """
 
 
