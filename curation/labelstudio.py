@@ -350,19 +350,25 @@ def take_out(client: Any, project: int, tasks: list[int]) -> None:
 
 
 def _request(client: Any, method: str, path: str, **more: Any) -> Any:
-    """A call past the SDK's models, which walk through every value of a body. Raises DataError when it is refused."""
+    """What a call says, past the SDK's models, which walk through every value. Raises DataError when it is refused."""
     answer = client._client_wrapper.httpx_client.request(path, method=method, **more)
+    what, said = (
+        f"{method} {path.partition('?')[0]}",
+        " ".join(answer.content[:1000].decode("utf-8", "replace").split())[:300],
+    )
     if answer.status_code >= 400:
-        detail = " ".join(answer.text.split())[:300]
-        raise DataError(f"Label Studio refused {method} {path}: {answer.status_code} {detail}")
-    return answer
+        raise DataError(f"Label Studio refused {what}: {answer.status_code} {said}")
+    try:
+        return answer.json()
+    except ValueError:
+        raise DataError(f"Label Studio answered {what} with no JSON: {said}; is a proxy in between?") from None
 
 
 def import_tasks(client: Any, project: int, tasks: bytes, n: int) -> list[int]:
     """Add `n` tasks (at most BATCH), a JSON list; returns the server's ids in their order."""
     body = {"content": tasks, "headers": {"Content-Type": "application/json"}}
     answer = _request(client, "POST", f"api/projects/{project}/import?return_task_ids=true", **body)
-    numbers = [int(n) for n in answer.json().get("task_ids") or []]
+    numbers = [int(n) for n in answer.get("task_ids") or []]
     if len(numbers) != n:
         raise DataError(f"Label Studio took {len(numbers)} of {n} tasks; run the same command again")
     return numbers
@@ -398,12 +404,12 @@ def export(client: Any, project: int, tasks: Sequence[int] | None) -> Iterator[l
     """Tasks (None: all) with their annotations, in Label Studio's plain JSON export format, part by part."""
     path = f"api/projects/{project}/export?exportType=JSON&download_all_tasks=true"
     if tasks is None:
-        yield _request(client, "GET", path).json()
+        yield _request(client, "GET", path)
     for start in range(0, len(tasks or ()), PART):
-        yield _request(client, "GET", path + "".join(f"&ids[]={n}" for n in (tasks or ())[start : start + PART])).json()
+        yield _request(client, "GET", path + "".join(f"&ids[]={n}" for n in (tasks or ())[start : start + PART]))
 
 
 def invite_url(client: Any, url: str) -> str:
     """The link by which a rater makes an account."""
-    answer = _request(client, "GET", "api/invite").json()
+    answer = _request(client, "GET", "api/invite")
     return url.rstrip("/") + str(answer["invite_url"])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -267,3 +269,21 @@ def test_who_takes_a_judgement_back_and_judges_anew_is_heard(tmp_path: Path) -> 
         review.run(ws, recipe, round="triage")
         heard.append([r.remote.rpartition("/")[2] for r in standing(ws.read(Review))])
     assert heard == [["10"], [], ["11"], ["12"]]
+
+
+def test_a_page_where_json_was_due_is_told_in_one_line() -> None:
+    pytest.importorskip("label_studio_sdk")
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"{}" if "whoami" in self.path else b"<html>\nSign in to the network</html>")
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as proxy:
+        Thread(target=proxy.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{proxy.server_port}"
+        told = "GET api/projects/1/export with no JSON: <html> Sign in to the network</html>; is a proxy in between"
+        with pytest.raises(DataError, match=told), labelstudio.connect(url, "0" * 40) as client:
+            next(labelstudio.export(client, 1, [7, 8]))
+        proxy.shutdown()
