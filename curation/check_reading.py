@@ -106,15 +106,17 @@ SILENT: dict[str, Any] = dict.fromkeys(
 
 def marks(lex: Lexicon, line: str, low: str, words: list[str], last: bool) -> tuple[Mark, ...]:
     """The marks of a line in order; where it is not the `last` of its text, the text goes on."""
-    begins, found, breaks, end, stops, here = lex.begins, [], None, 0, 0, 0
+    begins, many, found, breaks, end, stops, here = lex.begins, lex.begins.many, [], None, 0, 0, 0
     if not any(map(begins.__getitem__, words)):
         return ()
     low += "" if last else " x"
     for word in words:
         at = low.index(word, here)
         here = at + len(word)
+        if at < end or (word in many and not many[word].match(low, at)):
+            continue
         kind, longest = "", at
-        for kind_, pattern in begins[word] if at >= end else ():
+        for kind_, pattern in begins[word]:
             m = pattern.match(low, at)
             if m and m.end() > longest:
                 kind, longest = kind_, m.end()

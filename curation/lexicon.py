@@ -34,6 +34,7 @@ SEPARATORS = " -,'’"  # what may stand between the words of one mark
 LETTERS = re.compile(r"[a-z]{2}(?![?*{|])")
 PART = re.compile(r"(?<!L)<(\w+)>")
 BEHIND = re.compile(r"\(\?<=[^()]*\)")
+MANY = 6
 MOST = 1 << 17  # words remembered
 Names = tuple[tuple[str, frozenset[str]], ...]  # what a word names, by the name of the ontology
 
@@ -52,6 +53,8 @@ class Beginnings(dict[str, tuple[tuple[str, Any], ...]]):
             for _, e, p in self.all
         }
         self.by_letters: dict[str, list[tuple[str, str, Any]]] = {}
+        self.lists = lists
+        self.many: dict[str, Any] = {}  # of words with which many may begin: where this does not match, none does
 
     def __missing__(self, word: str) -> tuple[tuple[str, Any], ...]:
         if len(self) >= MOST:
@@ -60,10 +63,14 @@ class Beginnings(dict[str, tuple[tuple[str, Any], ...]]):
         if letters not in self.by_letters:
             self.by_letters[letters] = [x for x in self.all if self._may(x[1], letters)]
         longer = [word + c for c in SEPARATORS]
-        self[word] = found = tuple(
-            (kind, pattern) for kind, e, pattern in self.by_letters[letters]
+        here = [
+            (kind, e, pattern) for kind, e, pattern in self.by_letters[letters]
             if self.alone[e].fullmatch(word) or any(self.alone[e].fullmatch(w, partial=True) for w in longer)
-        )  # fmt: skip
+        ]  # fmt: skip
+        if len(here) >= MANY:
+            whole = "|".join(e for _, e, _ in here)
+            self.many[word] = regex.compile(rf"(?:{whole})(?!\w)", ignore_unused=True, **self.lists)
+        self[word] = found = tuple((kind, pattern) for kind, _, pattern in here)
         return found
 
     def _may(self, expression: str, letters: str) -> bool:
