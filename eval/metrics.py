@@ -52,7 +52,10 @@ class Table:
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Prediction rows of one arm as arrays. Raises DataError for a clip given twice or a class that is none of ours."""
+    """Prediction rows of one arm as arrays.
+
+    Raises DataError for a clip given twice, a class that is none of ours, or scores that are no probabilities.
+    """
     rows = sorted(rows, key=lambda r: str(r["clip_id"]))
     clips, groups = (np.array([str(r[key]) for r in rows]) for key in ("clip_id", "group"))
     if len(set(clips)) < len(rows):
@@ -60,7 +63,11 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Table:
     if unknown := {r[key] for r in rows for key in ("truth", "pred")} - {*CLASSES}:
         raise DataError(f"predictions: {unknown.pop()!r} is none of {', '.join(CLASSES)}")
     truth, pred = (np.array([CLASSES.index(r[key]) for r in rows], dtype=np.int64) for key in ("truth", "pred"))
-    return Table(clips, groups, truth, pred, np.array([[r["scores"].get(c, 0.0) for c in CLASSES] for r in rows]))
+    scores = np.array([[float(r["scores"].get(c, 0.0)) for c in CLASSES] for r in rows])
+    fine = (scores >= 0).all(axis=1) & (np.abs(scores.sum(axis=1) - 1) < 0.01)  # what is no number is not >= 0
+    if not fine.all():
+        raise DataError(f"predictions: clip {clips[fine.argmin()]}: its scores are no probabilities; predict it again")
+    return Table(clips, groups, truth, pred, scores)
 
 
 def confusion(t: Table, weights: Floats) -> Floats:

@@ -61,6 +61,9 @@ def run(release: Release, model_dir: str | Path, config: Json, out: Path, progre
                 prompts.append(vlm.encode(processor, row["prompt"], seen, fps))
             with raw.open("a", encoding="utf-8") as f:
                 for row, scores in zip(todo[at:], loglik(model, processor, prompts, completions), strict=False):
+                    if not np.isfinite(scores).all():
+                        where = f"{model_dir}: clip {row['clip_id']}, arm {arm}"
+                        raise DataError(f"{where}: the model's answer has no likelihood; try precision: float32")
                     known[split, arm, row["clip_id"]] = scores
                     told = {"key": key, "split": split, "arm": arm, "clip_id": row["clip_id"], "loglik": scores}
                     f.write(json.dumps(told) + "\n")

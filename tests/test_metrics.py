@@ -103,6 +103,9 @@ def test_no_fixed_answer_beats_the_best_constant(seed: int) -> None:
         ({"truth": "crash"}, "'crash' is none of"),
         ({"pred": None}, "None is none of"),
         ({"clip_id": "c001"}, "answered twice"),
+        ({"scores": {"collision": float("nan"), "normal": 1.0}}, "clip c000: its scores are no probabilities"),
+        ({"scores": {"collision": -0.1, "normal": 1.1}}, "no probabilities"),
+        ({"scores": {"crash": 1.0}}, "no probabilities"),
     ],
 )
 def test_rows_that_cannot_be_scored_are_refused(change: dict[str, object], message: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 
 pytest.importorskip("torch")
+
+from safetensors.torch import load_file, save_file
 
 from curation.errors import DataError, UsageError
 from curation.recipe import check, schema, with_defaults
@@ -199,3 +202,14 @@ def test_unknown_arms_and_missing_splits_are_told(toy: Any, config: dict[str, An
     toy.clips = [c for c in toy.clips if c[0] != "test"]
     with pytest.raises(DataError, match="in split 'test'"):
         predict.run(toy, tmp_path, config, tmp_path / "p.jsonl")
+
+
+def test_a_model_that_gives_no_numbers_is_told_not_scored(
+    toy: Any, untrained: Path, config: dict[str, Any], tmp_path: Path
+) -> None:
+    broken = shutil.copytree(untrained, tmp_path / "broken")
+    weights = load_file(broken / "model.safetensors")
+    save_file({k: v * float("nan") for k, v in weights.items()}, broken / "model.safetensors", {"format": "pt"})
+    with pytest.raises(DataError, match=r"clip clip1_test0, arm full: the model's answer has no likelihood"):
+        predict.run(toy, broken, config, tmp_path / "out.jsonl")
+    assert not (tmp_path / "out.jsonl").exists() and not (tmp_path / "out.raw.jsonl").read_text()
