@@ -219,6 +219,8 @@ def facts(option: str, context: Context) -> frozenset[str] | None:
     """The names of the metadata of which an option says what holds, and nothing more; empty if something of it does
     not hold; None if it says other things."""
     said = said_of(context.lex, option)
+    if not _kinds(context.pack).isdisjoint(meaning(context.pack, option).words):
+        return None  # that it is a junction makes it no T-junction
     true = set()
     for name, meant, yes in said:
         holds = context.known(name)
@@ -244,6 +246,11 @@ def class_of(lex: Lexicon, option: str) -> frozenset[str]:
         return frozenset()
     says = [c for c, said in (("collision", r.contact), ("near_collision", r.near), ("normal", r.normal)) if said]
     return frozenset(says if len(says) == 1 and not r.spared else ("near_collision", "normal") if r.spared else ())
+
+
+@cache
+def _kinds(pack: TaskPack) -> frozenset[str]:
+    return frozenset(meaning(pack, kind).words[-1] for kind in kinds(pack))
 
 
 @lru_cache(maxsize=1 << 16)

@@ -198,7 +198,7 @@ def _tells_class(lex: Lexicon, question: str, offered: tuple[str, ...]) -> tuple
     for r, severity in ((sure, "error"), (sure.loosely, "warning")):
         stated = [m for m in (*r.contact, *r.near) if "?" in question and not m.line.rstrip().endswith("?")]
         before = [m for m in r.maybe if BEFORE.search(m.before)]
-        taken = [*r.contact, *r.near, *r.normal, *r.spared, *before] if plain else stated
+        taken = [*r.contact, *r.near, *sure.normal, *sure.spared, *before] if plain else stated
         if (given or taken) and not OPENED.search(question):
             denied = any(read(lex, o).spared for o in offered)
             return ("", "") if denied else (given.group() if given else taken[0].text, severity)
