@@ -51,7 +51,7 @@ GOVERNED = re.compile(  # what a preposition stands before is no subject
     r"|along|than|between)"
     r" (the |an? |its |our |his |her |another )?((?!an? |the )[\w-]+ )?$", re.I
 )  # fmt: skip
-BY = re.compile(r"(?: (?:from|in|on|at) (?:the |its |her |his )?\w+| \w+ly)? by ", re.I)
+BY = re.compile(r"(?: (?:down|over|off|out))?(?: (?:from|in|on|at) (?:the |its |her |his )?\w+| \w+ly)? by ", re.I)
 PRONOUN = re.compile(r"\b(it|he|she|they|which|who|what)\b", re.I)
 
 

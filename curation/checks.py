@@ -263,6 +263,8 @@ def foresight(value: Any, context: Context) -> Iterator[Finding]:
             if RELATIVE.search(m.before) or (m.line not in ifs and FORETOLD.search(m.before))
         ]  # fmt: skip
         hints = [m for m in (*r.normal, *r.loosely.contact, *r.loosely.near) if not SHOWN.search(m.line)]
+        told = [*(m for what, m in r.hints if what == "maybe"), *(m for m in r.marks if m.kind == "avoid")]
+        hints += [m for m in told if m.line not in ifs and FORETOLD.search(m.before)]
         hints = [  # "no conflict" is what can be seen so far
             m for m in hints
             if m.kind not in ("conflict", "danger") and not m.text.startswith(("no ", "nothing", "nobody"))

@@ -634,9 +634,100 @@ def test_a_text_may_cite_what_it_says_is_not_known() -> None:
     assert not check("A car slows.", None, field="clip.visible", role="pre_event", visible=True, horizon_s=1.0)
 
 
-@pytest.mark.parametrize("text", ["A van noses out of a side street.", "The car ahead strays over the line.",
-    "A taxi jumps the lights.", "A boy is about to run out.", "The gap to the bus dwindles.",
-    "A lorry is on course for the ego vehicle."])  # fmt: skip
+HAZARDS = """
+A van noses out of a side street.
+A taxi jumps the lights.
+A boy is about to run out.
+The gap to the bus dwindles.
+A motorcyclist lane-splits much too close.
+The truck ahead jams on its brakes.
+An oncoming car crosses the centre line.
+A pedestrian looks set to step off the kerb.
+The bus indicates and begins to pull into the ego lane.
+Brake lights blaze ahead and the gap is vanishing.
+A child runs after a ball towards the street.
+The car on the left swerves towards us.
+The cyclist does not look back before moving over.
+A dog bolts from the verge.
+The van is going to turn across ego's path.
+The car in front fishtails on the ice.
+Trouble is brewing at the junction.
+A collision looks likely.
+The lorry's load is coming loose.
+The driver ahead drives erratically.
+Something tumbles from the trailer onto the lane.
+The gap to the car ahead halves within a second.
+A car creeps out of a blind exit.
+The taxi makes a U-turn in front of us.
+"""
+OUTCOMES = """
+In the end the car is rammed.
+A crash follows.
+Seconds later they collide.
+The ego vehicle narrowly escapes.
+This is the run-up to a fatal smash.
+It all ends well: nobody is hit.
+The clip stops right before the impact.
+What comes next is a rear-end collision.
+The bus is going to hit the ego vehicle.
+It will come to a crash.
+The near miss comes moments after the clip ends.
+Metal crunches right afterwards.
+The pedestrian gets knocked down after the last frame.
+The ego driver will avoid the van by inches.
+"""
+AHEAD = """
+The ego vehicle follows a lorry at a steady distance.
+Traffic is light and the lane ahead is free.
+A pedestrian waits at the kerb.
+A cyclist rides on the cycle path.
+The car in front keeps its speed.
+The lights are green.
+A bus stands at its stop.
+The road bends to the left.
+Wipers are off, and the sky is blue.
+Vehicles are parked on both sides.
+An oncoming van passes on its own side.
+The ego vehicle slows for a speed bump.
+Up to the last frame nothing is out of place.
+A crash barrier runs along the road.
+A motorbike overtakes with room to spare.
+No conflict can be seen up to the end.
+"""
+OTHERS = """
+A cyclist is struck by the ego vehicle.
+The ego vehicle runs over a fox.
+Ego knocks a pedestrian down.
+The ego vehicle strikes a lamp post.
+A bus rams the ego vehicle from behind.
+At 3.2 s the ego vehicle meets a tractor-trailer head-on.
+A moped and the ego vehicle collide.
+The other party is a delivery van.
+A tram hits the ego vehicle.
+A jogger is thrown onto the bonnet.
+The ego vehicle ploughs into a fence.
+It is a horse that the ego vehicle hits.
+A boy on a scooter is hit.
+The ego vehicle swipes a coach.
+A wheelie bin is knocked over by ego.
+"""
+
+
+@pytest.mark.parametrize("text", said(HAZARDS))
 def test_no_hazard_is_told_before_it_shows(text: str) -> None:
-    assert "unseen_hazard" in {f.rule for f in check(text, None, role="pre_event", visible=False)}
-    assert not check("No conflict can be seen up to the end.", None, role="pre_event", visible=False)
+    assert check(text, None, role="pre_event", visible=False)
+
+
+@pytest.mark.parametrize("text", said(OUTCOMES))
+def test_no_outcome_is_told_before_it(text: str) -> None:
+    assert "outcome" in {f.rule for f in check(text, None, role="pre_event", visible=True)}
+
+
+@pytest.mark.parametrize("text", said(AHEAD))
+def test_what_is_seen_before_the_event_may_be_told(text: str) -> None:
+    assert not check(text, None, role="pre_event", visible=False)
+
+
+@pytest.mark.parametrize("text", said(OTHERS))
+def test_another_partner_is_found(text: str) -> None:
+    assert "told_partner" in {f.rule for f in check(text, event("collision", "unknown", "car"))}
