@@ -186,28 +186,28 @@ def pull(ws: Workspace, recipe: Recipe, plan: Round, client: Any, progress: Prog
     clips = {c.id: c for c in ws.read(Clip)}
     drafts = {d.id: d for d in ws.read(Draft)} if plan.name == "text" else {}
     asked = {"clip", *(p.name for p in plan.packs)}  # a task that the recipe dropped withdraws nothing
-    stored: dict[str, list[Review]] = defaultdict(list)
+    stored: dict[tuple[str, str, str], list[Review]] = defaultdict(list)  # by task at a server (there may be several)
     for r in ws.read(Review):
         if r.task in asked:
-            stored[r.remote.rpartition("/")[0]].append(r)
+            stored[r.remote.rpartition("/")[0], r.clip_id, r.round].append(r)
     added, refused = 0, 0
-    looked_at: set[str] = set()
+    looked_at: set[tuple[str, str]] = set()
     strange: set[str] = set()  # projects with tasks of others; they may be ours by the next pull, which reads all
     raters: dict[str, set[str]] = defaultdict(set)  # a task that was imported twice is one: of a rater one counts
     with ws.writer(Review) as out, ws.writer(Refusal) as aside:
         for project, config, tasks in chain([first], parts):
             for task in sorted(tasks, key=lambda t: int(t["id"])):
                 at, key = f"{task.get('project') or project}/{task['id']}", str(task["data"].get("assignment"))
-                if at in looked_at:
+                if (at, key) in looked_at:
                     continue
-                looked_at.add(at)
+                looked_at.add((at, key))
                 if key in assigned:
                     a = assigned[key]
                     own, bad = read_annotations(
                         task, config, plan.packs, clips[a.clip_id], drafts, round=a.round, project=project,
                         seen=raters[key],
                     )  # fmt: skip
-                    added += sum(out.add(r) for r in revise(stored[at], own))
+                    added += sum(out.add(r) for r in revise(stored[at, a.clip_id, a.round], own))
                 else:
                     bad = [_unknown(project, task)]
                     strange.add(project)

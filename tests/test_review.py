@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -187,6 +188,22 @@ def test_a_task_imported_twice_is_one_and_a_stranger_is_refused(tmp_path: Path) 
     assert (report.counts["reviews"], report.counts["refused"], report.gate) == (2, 3, "")
     reasons = Counter(r.reason for r in ws.read(Refusal))
     assert reasons == {"second_by_same_rater": 2, "unknown_task": 1}
+
+
+def test_two_servers_may_number_their_tasks_alike(tmp_path: Path) -> None:
+    ws, recipe = build(tmp_path, "review: {raters: {kind: file}, triage: {raters: 2}}\n", clips=3)
+    review.run(ws, recipe, round="triage")
+    folder = ws.root / "exchange" / "triage.overlap"
+    one, two, _ = json.loads((folder / "tasks.json").read_text())
+    shutil.copytree(folder, earlier := folder.with_name("triage.overlap.abcdef"))
+    (earlier / "export.json").write_text(json.dumps(answered([one], users=2)))
+    (folder / "export.json").write_text(json.dumps(answered([two], users=2)))
+    assert review.run(ws, recipe, round="triage").counts["reviews"] == 4
+    assert review.run(ws, recipe, round="triage").counts["reviews"] == 0
+    (folder / "export.json").write_text(json.dumps(answered([two], users=1)))
+    review.run(ws, recipe, round="triage")
+    (gone,) = [r for r in ws.read(Review) if r.verdict == "withdrawn"]
+    assert (gone.clip_id, gone.reviewer) == (two["data"]["clip_id"], "user-1")
 
 
 @pytest.mark.parametrize("content", ["{", '{"tasks": []}', '[{"image": 1}]'])
