@@ -80,12 +80,15 @@ def read_annotations(
 def _sheet(
     data: Json, annotation: Json, known: Mapping[str, Control], packs: Sequence[TaskPack], clip: Clip, base: Json
 ) -> Sheet:
-    results = [r for r in annotation.get("result") or () if r.get("type") not in (None, "relation")]
+    told = annotation.get("result") or []
+    if not isinstance(told, list) or not all(isinstance(r, dict) for r in told):
+        raise Refused("malformed", "its result is no list of answers")
+    results = [r for r in told if r.get("type") not in (None, "relation")]
     given: dict[str, Any] = {}
     for result in results:
         name = str(result.get("from_name"))
         if name not in known:
-            raise Refused("unknown_control", f"the form has no control '{name}'")
+            raise Refused("unknown_control", f"the form has no control {name!r}")
         if name in given:
             raise Refused("twice_answered", f"'{name}' is answered twice; leave one")
         given[name] = _answer(known[name], result, clip)
@@ -125,7 +128,7 @@ def _answer(control: Control, result: Json, clip: Clip) -> Any:
     if control.tag == "Number":
         frame = value.get("number") if isinstance(value, dict) else None
         if not isinstance(frame, (int, float)) or not 1 <= frame <= clip.frames or frame % 1:
-            raise Refused("outside_clip", f"'{control.name}' is {frame}; the clip has frames 1-{clip.frames}")
+            raise Refused("outside_clip", f"'{control.name}' is {frame!r}; the clip has frames 1-{clip.frames}")
         return [frame]
     key = {"Choices": "choices", "TextArea": "text", "TimelineLabels": "timelinelabels"}.get(control.tag, "")
     given = value.get(key) if isinstance(value, dict) else None
@@ -133,10 +136,11 @@ def _answer(control: Control, result: Json, clip: Clip) -> Any:
     if not isinstance(given, list) or not all(isinstance(g, str) for g in given):
         raise Refused("malformed", f"'{control.name}' has no {key or 'value'}")
     if control.tag == "TextArea":
-        return [g.strip() for g in given if g.strip()]
+        texts = (g.encode("utf-8", "replace").decode().strip() for g in given)  # half a character is none
+        return [text for text in texts if text]
     for choice in given:
         if choice not in control.choices:
-            raise Refused("unknown_choice", f"'{control.name}' has no choice '{choice[:60]}'")
+            raise Refused("unknown_choice", f"'{control.name}' has no choice {choice[:60]!r}")
     if control.tag == "Choices" and control.single and len(given) > 1:
         raise Refused("unknown_choice", f"'{control.name}' takes one choice, not {len(given)}")
     if control.tag != "TimelineLabels":

@@ -207,6 +207,10 @@ CRASH = [choice("event_class", "collision"), choice("event_ego_role", "struck")]
         ([choice("event_class", "normal"), choice("event_class", "collision")], "twice_answered"),
         ([{"from_name": "event_class", "type": "choices", "value": {}}], "malformed"),
         ([{"from_name": "event_class", "type": "choices"}], "malformed"),
+        (["event_class"], "malformed"),
+        ({"event_class": "normal"}, "malformed"),
+        ([choice("event_class", "\ud800")], "unknown_choice"),
+        ([choice("\ud800", "normal")], "unknown_control"),
         ([*CRASH, segment(0, 5)], "outside_clip"),
         ([*CRASH, segment(5, 41)], "outside_clip"),
         ([*CRASH, segment(9, 5)], "outside_clip"),
@@ -471,3 +475,9 @@ def test_an_adjudicator_sees_what_was_said_side_by_side() -> None:
     config = compose(TRIAGE, said=True)
     assert "$said[{{said}}].text" in config
     assert {c.name for c in controls(config)} == {c.name for c in controls(compose(TRIAGE))}
+
+
+def test_half_a_character_in_a_raters_text_is_a_question_mark() -> None:
+    task = exported(TEXT, DRAFTS, everything(words("comment", "so \ud83d")))
+    reviews, refusals = read(task, TEXT, "text")
+    assert [r.comment for r in reviews if r.comment] == ["so ?"] and not refusals
