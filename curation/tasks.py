@@ -148,6 +148,8 @@ def load_pack(path: Path) -> TaskPack:
         raise UsageError(f"{path / 'task.json'}: no ontology '{spec['ontology']}'; there: {sorted(ontologies)}")
     template = _read_json(path / "template.json") if (path / "template.json").is_file() else None
     if template is not None:
+        if not (isinstance(template, dict) and "value" in template and isinstance(template.get("defs", {}), dict)):
+            raise UsageError(f'{path}/template.json: give an object with "value", the node to write, and "defs" if any')
         check_template(template, str(path / "template.json"), template.get("defs"))
     pack = TaskPack(
         name=name,

@@ -77,10 +77,14 @@ def check(node: Any, where: str, defs: dict[str, Any] | None = None, path: str =
         wrong = f"'{kind}' needs '{min(missing)}'"
     elif kind in ("$choose", "$concat") and not (isinstance(body, list) and body):
         wrong = f"'{kind}' takes a list of one node or more"
-    elif kind == "$use" and body not in (defs or {}):
-        wrong = f"no '{body}' under \"defs\"; there: {sorted(defs or {})}"
+    elif kind == "$use" and not (isinstance(body, str) and body in (defs or {})):
+        wrong = f'no {body!r} under "defs"; there: {sorted(defs or {})}'
     elif kind in ("$get", "$if", "$switch", "$for") and not isinstance(body, str):
         wrong = f"'{kind}' takes a path such as \"event.class\""
+    elif kind in ("$let", "$switch") and not isinstance(body if kind == "$let" else node["cases"], dict):
+        wrong = f"'{kind}' takes an object, a node for each {'name' if kind == '$let' else 'case'}"
+    elif kind == "$for" and not isinstance(node["as"], str):
+        wrong = '\'$for\' takes a name: "as": "one"'
     if wrong:
         raise UsageError(f"{where}: {path}: {wrong}")
 

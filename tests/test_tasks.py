@@ -190,6 +190,7 @@ BREAK: dict[str, tuple[str, str, str]] = {
     "duplicate key": ("task.json", '{"title": "a", "title": "b"}', "stands twice"),
     "unknown key": ("task.json", '{"title": "a", "fields": [], "messages": [], "parnets": []}', "parnets"),
     "no ontology": ("task.json", '{"title": "a", "fields": [], "messages": [], "ontology": "urn:x"}', "no ontology"),
+    "no template": ("template.json", "[]", 'give an object with "value"'),
     "unknown node": ("template.json", '{"value": {"text": {"$pick": []}}}', r"/value/text: unknown node '\$pick'"),
     "loose object": ("schema.json", '{"type": "object", "properties": {"a": {"type": "null"}}}', "additionalProp"),
     "not an object": ("schema.json", '{"type": "string"}', "is an object"),

@@ -58,6 +58,10 @@ def test_shared_nodes() -> None:
     ({"$choose": []}, "one node or more"),
     ({"$choose": "x"}, "one node or more"),
     ({"$use": "nobody"}, "no 'nobody'"),
+    ({"$use": ["nobody"]}, "no \\['nobody'\\]"),
+    ({"$let": "x", "in": "x"}, "an object, a node for each name"),
+    ({"$switch": "event.class", "cases": ["x"]}, "an object, a node for each case"),
+    ({"$for": "phases", "as": 3, "do": "x"}, "takes a name"),
     ({"$get": 3}, "takes a path"),
 ])  # fmt: skip
 def test_a_wrong_template_is_told_with_its_place_before_it_runs(node: Any, said: str) -> None:
