@@ -37,6 +37,7 @@ PARTNER = compiled(r"""\b(?:partner|conflict|closest|nearest|hits?|struck|strike
 PEAK = compiled(r"""\b(?:closest|nearest|smallest|tightest|touch\w*|contact|meets?|collision|collid\w*|crash\w*|impact
 |conflict|risky|risk|danger\w*|hazard\w*|threat\w*|trouble|critical|decisive|peak|worst|events?|happens?|something
 |anything|sign|hits?|near miss|evasive|bump\w*|str(?:ikes?|uck)|problem)\b""", re.I)  # fmt: skip
+GRAVEST = re.compile(r"\b(?:most|critical|closest|nearest|worst|smallest|least)\b", re.I)
 FIRST = re.compile(r"\b(?:first|begin\w*|start\w*|earliest|become\w*|notice\w*|sign)\b", re.I)
 NOBODY = compiled(r"""^\W*(?:nothing|none|nobody|no one|neither|no (?:such )?\w+)
 (?: (?:does|is|at all|falls|is visible))?\W*$""", re.I)  # fmt: skip
@@ -59,6 +60,17 @@ def answers(value: Any, context: Context) -> Iterator[Finding]:
         why = _answer_clash(question, str(answer), offered, context)
         if why:
             yield Finding("answer_wrong", f"{at}/answer", why)
+        elif item.get("question") and answer in ("yes", "no") and (asked := _unresolved(question, context)):
+            note = f"'{answer}' to '{asked}', but no class is resolved"
+            yield Finding("class_unresolved", f"{at}/answer", note, "warning")
+
+
+def _unresolved(question: str, context: Context) -> str:
+    """What a question asks of the class, where none is resolved that could tell the answer."""
+    if context.cls or context.clip.role == "pre_event" or WH.search(question) or HYPOTHETICAL.search(question):
+        return ""
+    r = read(context.lex, question)
+    return next((m.text for m in (*r.contact, *r.near)), "")
 
 
 def _answer_clash(question: str, answer: str, offered: list[str], context: Context) -> str | None:
@@ -305,7 +317,7 @@ def labelled(question: str, context: Context) -> float | None:
     event = context.event or {}
     if event.get("time_basis") == "onset" or not PEAK.search(question):
         return None
-    return event.get("alert_s" if FIRST.search(question) else "event_s")
+    return event.get("alert_s" if FIRST.search(question) and not GRAVEST.search(question) else "event_s")
 
 
 def _time_clash(question: str, answer: str, offered: list[str], context: Context) -> str | None:

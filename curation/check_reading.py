@@ -19,6 +19,7 @@ from curation.lexicon import BREAK, WORD, Lexicon, Names, named
 NOUN = re.compile(
     r"(?:rear[ -]end |head-on |the |a )?(collision|contact|crash(es)?$|impact|accident|wreck|pile|fender|side-?swipe$)"
 )
+GOVERNS = re.compile(r" (?:of|from|(?:prevent|avoid|avert|stop|sav)\w*)$")  # "only a swerve prevents", a collision
 MANAGED = re.compile(r"\b(manag\w+|able|in time|succeed\w*|just enough) to $")
 ASIDE = re.compile(  # what was before, what is beside, what lies on the ground
     r"\b(?:after|following|since|(?<!nowhere )near|beside|beneath|towards?|next to|entrance (?:of|to)|exit (?:of|from)"
@@ -167,7 +168,7 @@ def turned(found: tuple[Mark, ...], i: int) -> str:
         far = gap(x, m)
         if x.kind == "avoid" and far <= 5 and governed:
             return _avoided([y for y in left if y.end <= x.start], x)
-        if (x.kind == "almost" or (x.kind == "near" and x.text.endswith(" of"))) and far <= 3:
+        if (x.kind == "almost" or (x.kind == "near" and GOVERNS.search(x.text))) and far <= 3:
             return "near"
         if x.kind == "hair" and far <= 6:
             return "near"

@@ -487,6 +487,11 @@ At daybreak a dog crosses; the driver dodges it.
     (('near_collision', 'witness', 'pedestrian'), {'weather': 'clear', 'light': 'day', 'road': 'urban'}, """
 A taxi ahead brakes sharply for a pedestrian who jumps back; the ego vehicle, further behind, merely watches.
 """),
+    (('near_collision', 'striking', 'animal'), {'weather': 'clear', 'light': 'dusk', 'road': 'rural'}, """
+A country road at dusk; no other vehicles are in sight. The ego vehicle brakes for a boar and misses it by inches.
+A boar trots onto the road; only hard braking prevents a collision with it.
+A quick swerve to the left keeps it from contact with the boar.
+"""),
 ]  # fmt: skip
 
 
