@@ -10,6 +10,7 @@ import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from math import isfinite
 from typing import Any
 
 from curation.errors import Refused
@@ -51,11 +52,15 @@ def read_annotations(
     seen = set() if seen is None else seen
     known = expand(config, task["data"])
     kind = "simulated" if (task.get("meta") or {}).get("simulated") else "user"
-    for annotation in sorted(task.get("annotations", ()), key=lambda a: int(a["id"])):
+    sound = [a for a in task.get("annotations", ()) if isinstance(a, dict)]
+    for annotation in sorted(sound, key=lambda a: a["id"] if isinstance(a.get("id"), int) else 0):
         who = annotation.get("completed_by")
-        reviewer = f"{kind}-{who['id'] if isinstance(who, dict) else who}"
-        remote = f"{task.get('project') or project}/{task['id']}/{annotation['id']}"
+        who = who.get("id") if isinstance(who, dict) else who
+        reviewer = f"{kind}-{who}"
+        remote = f"{task.get('project') or project}/{task['id']}/{annotation.get('id')}"
         try:
+            if not isinstance(annotation.get("id"), int) or not isinstance(who, (int, str)):
+                raise Refused("malformed", "it has no number of its own, or does not say who completed it")
             if annotation.get("was_cancelled"):
                 raise Refused("skipped", "the rater skipped this clip")
             if reviewer in seen:
@@ -98,8 +103,8 @@ def _sheet(
             raise Refused("missing_answer", f"'{name}' is required and empty")
     origins = {str(r.get("from_name")): str(r.get("origin") or "manual") for r in results}
     base |= {
-        "clip_id": clip.id, "guideline": str(data.get("guideline", "")), "seconds": annotation.get("lead_time"),
-        "drafted_from": _origin(origins.values()),
+        "clip_id": clip.id, "guideline": str(data.get("guideline", "")),
+        "seconds": _seconds(annotation.get("lead_time")), "drafted_from": _origin(origins.values()),
         "reviewed_at": str(annotation.get("updated_at") or annotation.get("created_at") or ""),
     }  # fmt: skip
     tasks = tuple(p.name for p in packs)
@@ -109,6 +114,10 @@ def _sheet(
             task, what = _split(name, tasks)
             answers[task][what] = given[name]
     return Sheet(clip, data, answers, origins, base)
+
+
+def _seconds(told: Any) -> float | None:
+    return told if isinstance(told, (int, float)) and isfinite(told) else None
 
 
 @cache

@@ -23,6 +23,13 @@ reverse, back up, drive backward, go backward, move backward, drive backwards, g
 u turn, turn round, turn around
 straight, straight on, straight ahead, go straight, continue straight, drive straight, keep straight, proceed straight
 straight, go straight on, drive straight on, keep straight on, go straight ahead, continue straight ahead
+turn right, right turn
+turn left, left turn
+leftmost, left most, far left
+rightmost, right most, far right
+past, get past, go past
+cyclist, person riding bicycle, person riding bike, person bicycle, person bike, bike rider, bicycle rider
+motorcyclist, person riding motorcycle, person riding motorbike, person motorcycle, person motorbike
 left, left hand, left side, left hand side, leftward
 right, right hand, right side, right hand side, rightward
 wait, stand still, remain stationary, stay put, stay stationary

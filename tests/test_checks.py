@@ -825,6 +825,8 @@ FAMILIES: dict[str, list[Planted]] = {
 MORE: dict[str, list[Planted]] = {
     "options_alike": [*asked(
         "hit", picks("What does it do?", "it waits", "swerves to the right", "he swerves right"),
+        picks("What does the van do?", "it waits", "it turns to the right", "it makes a right turn"),
+        picks("Who waits?", "a nun", "a cyclist", "a person riding a bike"),
         picks("What does it do?", "it waits", "brakes hard", "brakes heavily"),
         picks("How?", "on foot", "at high speed", "very fast"),
         picks("Who?", "a nun", "a child on a bike", "a child on a bicycle"),

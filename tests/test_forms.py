@@ -330,6 +330,20 @@ def test_garbage_is_a_refusal_never_a_crash(value: Any) -> None:
         assert len(refusals) == 1
 
 
+@pytest.mark.parametrize("spoil", [{"id": None}, {"id": "x"}, {"completed_by": None}, {"completed_by": {}}])
+def test_an_annotation_without_number_or_rater_is_refused(spoil: Json) -> None:
+    task = exported(TRIAGE, {}, [choice("event_class", "normal")])
+    task["annotations"][0] |= spoil
+    reviews, (refused,) = read(task, TRIAGE)
+    assert reviews == [] and refused.reason == "malformed"
+
+
+def test_a_time_that_is_none_is_not_told() -> None:
+    task = exported(TRIAGE, {}, [choice("event_class", "normal")])
+    task["annotations"][0]["lead_time"] = float("nan")
+    assert [r.seconds for r in read(task, TRIAGE)[0]] == [None]
+
+
 # -- revisions -------------------------------------------------------------------------------------------------------
 def test_reading_again_changes_nothing_and_a_change_is_the_next_revision() -> None:
     first, _ = read(exported(TRIAGE, {}, [choice("event_class", "normal")]), TRIAGE)
