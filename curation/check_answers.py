@@ -37,6 +37,7 @@ PARTNER = compiled(r"""\b(?:partner|conflict|closest|nearest|hits?|struck|strike
 PEAK = compiled(r"""\b(?:closest|nearest|smallest|tightest|touch\w*|contact|meets?|collision|collid\w*|crash\w*|impact
 |conflict|risky|risk|danger\w*|hazard\w*|threat\w*|trouble|critical|decisive|peak|worst|events?|happens?|something
 |anything|sign|hits?|near miss|evasive|bump\w*|str(?:ikes?|uck)|problem)\b""", re.I)  # fmt: skip
+DENIED = re.compile(r"\b(?:nothing|nobody|no one|none|neither|never|not)\b|n['’]t\b", re.I)
 GRAVEST = re.compile(r"\b(?:most|critical|closest|nearest|worst|smallest|least)\b", re.I)
 FIRST = re.compile(r"\b(?:first|begin\w*|start\w*|earliest|become\w*|notice\w*|sign)\b", re.I)
 NOBODY = compiled(r"""^\W*(?:nothing|none|nobody|no one|neither|no (?:such )?\w+)
@@ -69,7 +70,7 @@ def _unresolved(question: str, context: Context) -> str:
     """What a question asks of the class, where none is resolved that could tell the answer."""
     if context.cls or context.clip.role == "pre_event" or WH.search(question) or HYPOTHETICAL.search(question):
         return ""
-    r = read(context.lex, question)
+    r = read(context.lex, question).loosely
     return next((m.text for m in (*r.contact, *r.near)), "")
 
 
@@ -80,7 +81,7 @@ def _answer_clash(question: str, answer: str, offered: list[str], context: Conte
         clash = None if r.contact or r.near or r.trouble else _yes_no_clash(r, answer == "yes", context)
         if clash:
             return f"'{answer}', but the metadata says {clash}"
-        return None if early else _event_clash(r, question, answer, context)
+        return None if early else _event_clash(r.loosely, question, answer, context)
     if clash := _named_clash(question, answer, offered, context):
         return clash
     if early or context.cls is None:
@@ -92,7 +93,7 @@ def _answer_clash(question: str, answer: str, offered: list[str], context: Conte
     role, part = (context.event or {}).get("ego_role"), _part(answer) if context.cls == "collision" else None
     if (
         part
-        and role in ("striking", "struck")
+        and role in ("striking", "struck", "witness")
         and part != role
         and not told.maybe
         and not told.spared
@@ -212,7 +213,7 @@ PASSIVE = re.compile(r"\b(?:is|was|are|were|be|been|being|gets?|got|getting)\W+(
 def _part(answer: str) -> str | None:
     """striking or struck, by who stands before and who behind a contact in a short answer about the ego vehicle."""
     m = MEETS.search(answer)
-    if not m:
+    if not m or DENIED.search(answer):
         return None
     before, behind = answer[: m.start()], answer[m.end() :]
     does, undergoes = bool(DOES.match(before)), bool(UNDERGOES.search(behind))

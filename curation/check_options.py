@@ -24,6 +24,7 @@ u turn, turn round, turn around
 straight, straight on, straight ahead, go straight, continue straight, drive straight, keep straight, proceed straight
 straight, go straight on, drive straight on, keep straight on, go straight ahead, continue straight ahead
 turn right, right turn
+exit, leave, take exit, leave exit, take next exit, leave next exit
 turn left, left turn
 leftmost, left most, far left
 rightmost, right most, far right
@@ -107,7 +108,7 @@ IRREGULAR = """fall fell fallen; run ran; drive drove driven; ride rode ridden; 
 FILLERS = """a an the this that these those its he she they is are was were be been being am do does did has have
     had there here in on at of to by with for some any which who as so also then will would make makes making take
     takes perform performs own very just complete weather condition conditions sky physical color colored
-    colour coloured i e g s"""
+    colour coloured i e g s onto their his her"""
 NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve"
 # Words beside which the order of all others counts; and words whose own order counts, beside numbers and partners.
 ORDER = """before after until than from behind over under above below into off follow overtake collision because if

@@ -98,7 +98,7 @@ ORDERED = one_of("""return respond output answer reply write generate produce pr
 ECHO = any_of(rf"""
     ^\W*(?:user|assistant|system|human|ai|bot|chatgpt|instructions?|prompt|task|question|answer|response|output
         |input)\s*:
-    ^\W*(?:caption|description|final answer|explanation|json|text|note to \w+|rewritten \w+|model)\s*(?:\([^)]*\)\s*)?:
+    ^\W*(?:caption|description|explanation|json|text|note to \w+|rewritten \w+|model)\s*(?:\([^)]*\)\s*)?:
     \bthe following (?:(?:is|are) (?:an?|the|my)|text|caption|description|json|answer|sentences?|paragraph|clauses?)\b
     \byour (?:request|question|prompt|task|caption|answer|job|instructions?|query|output|response|input|message
         |goal|role|reply)\b
@@ -150,7 +150,7 @@ ECHO = any_of(rf"""
     \b(?:alert|event|start|end|horizon|duration)_s\b|\bego_role\b|\btime_basis\b
     \b(?:class|partner|weather|light|road|scene|role) ?= ?\w
     \bmetadata (?:i|you|(?:was|were|is|are)? ?(?:given|provided|supplied))\b
-    \b(?:provided|given|supplied|attached|uploaded) (?:metadata|frames|images|input|video|clip|footage|record|data
+    \b(?:provided|given|supplied|attached|uploaded) (?:event |clip |input )?(?:metadata|frames|images|input|video|clip|footage|record|data
         |information)\b
     \bas an? (?:expert|annotator|helpful)\b
     \bexpert annotator\b

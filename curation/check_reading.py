@@ -37,6 +37,7 @@ COVERED = re.compile(
     r"|heaped)|along|beside|banks?|patches|drifts?|and ice)\b",
     re.I,
 )
+NEARS = re.compile(r" (?:approach|near|draw)(?:es|s|ed|ing)?\b", re.I)  # is not here yet
 LINES = re.compile(r"(?<=[.!?;])[^\S\n]+|(?<=\n)\s*")  # a line feed stays with its line
 WEIGHS = re.compile(r"\b(?:or|versus|from)\b")
 BROAD = re.compile(r"(?:impact|accident)s?$")  # of a law, of long ago
@@ -48,6 +49,8 @@ PERSON = ("no", "nobody", "no one", "none", "nothing", "never", "neither", "with
 CLASS = r"(?:near[-_ ]?(?:collision|miss|crash|accident)|collision|normal(?: driving)?|(?<!near )(?<!near-)crash)"
 OTHER = re.compile(rf"\W+(?:or|versus|from) (?:an? |merely |only )*{CLASS}", re.I)
 ONE = re.compile(rf"{CLASS}\W+(?:or|versus|from) (?:an? |merely |only )*$", re.I)
+LISTED = frozenset(("contact", "near", "evasive", "conflict", "danger"))
+LIST = re.compile(r"(?:,|,? ?(?:or|nor|and))(?: (?:an?|any|the|hard|sudden|sharp|abrupt|or|nor|and|even)\b)* ?")
 THIRD = re.compile(r"\w+s$")  # "hits" is not what "does not" before it turns
 
 
@@ -160,7 +163,11 @@ def turned(found: tuple[Mark, ...], i: int) -> str:
     governed = noun or m.text.split()[0].endswith("ing") or m.before.casefold().endswith(("being ", "getting "))
     if any(x.kind == "if" for x in found) or _weighed(m):
         return "maybe"
-    if m.kind == "value" and (ASIDE.search(m.before) or COVERED.match(m.line, m.end)):
+    if i and m.kind in LISTED and found[i - 1].kind in LISTED and LIST.fullmatch(m.line, found[i - 1].end, m.start):
+        first = turned(found, i - 1)  # "without a collision, near-collision or evasive action"
+        if first == "no":
+            return first
+    if m.kind == "value" and (ASIDE.search(m.before) or COVERED.match(m.line, m.end) or NEARS.match(m.line, m.end)):
         return "maybe"
     left = [x for x in found[:i] if x.clause == m.clause]
     right = [x for x in found[i + 1 :] if x.clause == m.clause]
@@ -177,7 +184,8 @@ def turned(found: tuple[Mark, ...], i: int) -> str:
         if x.kind in ("hyp", "danger") and far <= 7:
             return "maybe"
         other = third and not noun and x.text.endswith(("not", "n't", "n’t"))  # "does not brake, hits"
-        if x.kind == "neg" and far <= 6 and not other:
+        able = m.kind == "value" and x.text.startswith(("unable", "fail", "too late", "cannot", "impossible"))
+        if x.kind == "neg" and far <= 6 and not other and not able:
             return "no"
     for x in right:
         far = gap(m, x)

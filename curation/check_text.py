@@ -171,7 +171,9 @@ def attribute_clash(r: Reading, context: Context) -> tuple[Mark, str, str] | Non
             if holds is not None and _fits(context, name, meant, holds, loose=yes) != yes:
                 also = {canonical(context.pack, name, v) for v in context.attributes.values() if isinstance(v, str)}
                 if not (yes and also & meant):
-                    return m, name, holds
+                    beside = ((n, v) for x, said in r.values if said and x.line == m.line for n, v in x.names)
+                    right = any(n == name and holds in v for n, v in beside)
+                    return (m._replace(sure=False) if right else m), name, holds  # "a bright street at night"
     return None
 
 

@@ -24,7 +24,9 @@ from curation.tasks import TaskPack
 from curation.types import Json
 
 RELATIVE = re.compile(  # a fact, then; but there is time, or room, before what may come
-    r"(?<!time )(?<!room )(?<!space )(?<!seconds )\b(before|until|after|prior to|leading (up )?to) (the|a|this) $", re.I
+    r"(?<!time )(?<!room )(?<!space )(?<!seconds )\b(before|until|after|prior to|leading (up )?to) (the|a|this) $"
+    r"|\bends\b.* before (\w+ ){1,4}$",
+    re.I,
 )
 FORETOLD = re.compile(r"\b(will|is going to|is about to|is bound to) (\w+ ){0,3}$", re.I)
 SLACK_S, FAR_S, HOLE_S = 0.25, 1.0, 0.5  # beyond the clip's end; from the labelled time; between segments

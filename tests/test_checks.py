@@ -827,6 +827,7 @@ MORE: dict[str, list[Planted]] = {
         "hit", picks("What does it do?", "it waits", "swerves to the right", "he swerves right"),
         picks("What does the van do?", "it waits", "it turns to the right", "it makes a right turn"),
         picks("Who waits?", "a nun", "a cyclist", "a person riding a bike"),
+        picks("What comes next?", "it stops", "it takes the next exit", "it leaves at the next exit"),
         picks("What does it do?", "it waits", "brakes hard", "brakes heavily"),
         picks("How?", "on foot", "at high speed", "very fast"),
         picks("Who?", "a nun", "a child on a bike", "a child on a bicycle"),

@@ -389,6 +389,8 @@ A sunny day in town. The ego vehicle waits behind a bus at the lights and sets o
 A cyclist passes on the cycle lane, a pedestrian waits on the kerb; nobody crosses. Daylight.
 The car in front brakes for the signal; ego does the same in good time. Bright day.
 A tow truck carries away a crashed car while a policeman waves traffic past; an ordinary drive.
+Nothing comes of it: the drive ends without a collision, near-collision or sudden evasive action.
+Unable to turn in the sunshine of a clear day, the driver waits for others to pass.
 An ad for crash helmets hangs above the junction. Normal city driving.
 The sun is reflected in shop windows; a woman pushes a pram along the pavement.
 A road worker hammers at the kerb; the impact of the hammer raises dust. Nothing happens in traffic.
@@ -489,6 +491,7 @@ A taxi ahead brakes sharply for a pedestrian who jumps back; the ego vehicle, fu
 """),
     (('near_collision', 'striking', 'animal'), {'weather': 'clear', 'light': 'dusk', 'road': 'rural'}, """
 A country road at dusk; no other vehicles are in sight. The ego vehicle brakes for a boar and misses it by inches.
+Night approaches over a bright country road; it is dusk, and nobody is hit, though others brake hard for a boar.
 A boar trots onto the road; only hard braking prevents a collision with it.
 A quick swerve to the left keeps it from contact with the boar.
 """),
