@@ -150,8 +150,8 @@ ECHO = any_of(rf"""
     \b(?:alert|event|start|end|horizon|duration)_s\b|\bego_role\b|\btime_basis\b
     \b(?:class|partner|weather|light|road|scene|role) ?= ?\w
     \bmetadata (?:i|you|(?:was|were|is|are)? ?(?:given|provided|supplied))\b
-    \b(?:provided|given|supplied|attached|uploaded) (?:event |clip |input )?(?:metadata|frames|images|input|video|clip|footage|record|data
-        |information)\b
+    \b(?:provided|given|supplied|attached|uploaded) (?:event |clip |input )?
+        (?:metadata|frames|images|input|video|clip|footage|record|data|information)\b
     \bas an? (?:expert|annotator|helpful)\b
     \bexpert annotator\b
     <\|?(?:im_start|im_end|video|image|audio|s|user|assistant|system|think|answer|eot)\w*\|?>

@@ -29,6 +29,7 @@ RELATIVE = re.compile(  # a fact, then; but there is time, or room, before what 
     re.I,
 )
 FORETOLD = re.compile(r"\b(will|is going to|is about to|is bound to) (\w+ ){0,3}$", re.I)
+AHEAD = re.compile(r"\b(before|preced\w+|prior to|lead\w* (up )?to|ahead of|until|towards?)\b", re.I)
 SLACK_S, FAR_S, HOLE_S = 0.25, 1.0, 0.5  # beyond the clip's end; from the labelled time; between segments
 
 Rule = Callable[[Any, Context], Iterator[Finding]]
@@ -151,6 +152,8 @@ def _wrong_time(s: Said, r: Reading, event: Json, end: float) -> Iterator[Findin
         if at is None or not near:
             continue
         far, t = min(near)
+        if AHEAD.search(m.line[min(t.end, m.end) : max(t.start, m.start)]):  # "begins with what precedes the event"
+            continue
         if far > 70 or any(o.line == m.line and _apart(t, o) < far for o, _, _ in anchors if o is not m):
             continue
         if not _fits(t, at, end) and not (m in hints and _fits(t, event.get("alert_s") or at, end)):

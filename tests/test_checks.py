@@ -324,13 +324,20 @@ def drafted(n: int) -> Iterator[tuple[str, Any, Context]]:
         alert = round(r.uniform(0.3, 4), 2)
         who = (r.choice(("striking", "struck", "witness")), r.choice(("car", "van", "truck", "pedestrian", "object")))
         one = event(cls, *who, alert, round(alert + r.uniform(0.3, 1.9), 2))
+        one |= {"alert_s": None} if i % 5 == 1 else {}  # tables know less than people
+        one |= {"event_s": None, "partner": None} if i % 10 == 1 else {"partner": None} if i % 10 == 6 else {}
         one = event(cls, "none", None, None, None) if cls == "normal" else one
-        attributes = {
-            "weather": r.choice(("clear", "rain", "overcast", "fog", "snow")),
-            "light": r.choice(("day", "dusk", "night", "dawn")),
-            "road": r.choice(("urban", "suburban", "rural", "highway")),
-            "cause": r.choice(("lead_brakes", "cut_in", "crossing_vehicle", "pedestrian", "oncoming")),
-        } | ({"scene": r.choice(("straight", "curve", "intersection", "bridge"))} if i % 3 else {})
+        attributes: Json = (
+            {}
+            if i % 7 == 3
+            else {
+                "weather": r.choice(("clear", "rain", "overcast", "fog", "snow")),
+                "light": r.choice(("day", "dusk", "night", "dawn")),
+                "road": r.choice(("urban", "suburban", "rural", "highway")),
+                "cause": r.choice(("lead_brakes", "cut_in", "crossing_vehicle", "pedestrian", "oncoming")),
+            }
+            | ({"scene": r.choice(("straight", "curve", "intersection", "bridge"))} if i % 3 else {})
+        )
         early = i % 8 == 7
         one_clip = Clip(f"source1_{i}", "pre_event" if early else "event", 0, 6, {}, frames=60, fps=10.0,
                         visible=i % 16 == 7 if early else None)  # fmt: skip

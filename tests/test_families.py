@@ -491,7 +491,7 @@ A taxi ahead brakes sharply for a pedestrian who jumps back; the ego vehicle, fu
 """),
     (('near_collision', 'striking', 'animal'), {'weather': 'clear', 'light': 'dusk', 'road': 'rural'}, """
 A country road at dusk; no other vehicles are in sight. The ego vehicle brakes for a boar and misses it by inches.
-Night approaches over a bright country road; it is dusk, and nobody is hit, though others brake hard for a boar.
+Night approaches; the road lies bright at dusk, and nobody is hit, though others brake hard for a boar.
 A boar trots onto the road; only hard braking prevents a collision with it.
 A quick swerve to the left keeps it from contact with the boar.
 """),
