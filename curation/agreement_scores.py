@@ -91,11 +91,14 @@ def scores(r: Ratings, seed: int = 0, replicates: int = 1000, listed: int = LIST
     alike = f"every paired rating is '{label(r.domain[code[0]])}': without variation it is undefined"
     flat = "" if (code != code[0]).any() else alike
     value[1] = np.nan if flat or unfit(r) else _package_alpha(r, value[1])
-    differ, ac1 = 1 - float((shares**2).sum()), 1 - float((shares * (1 - shares)).sum()) / max(1, len(shares) - 1)
+    worse = _worse(stat, x, times, width)
+    if not apart[0]:
+        among = np.bincount(code, minlength=len(r.domain)) / len(code)
+        worse[:4] = _without_disagreement(among, shares, int(groups[0]))[: len(worse)]
     units, undefined = len(np.unique(item)), ("", unfit(r) or flat, flat, flat)
     first = [
-        _score(value[i], draws[:, i], units, apart[0], groups[0], expected, why=undefined[i])
-        for i, expected in enumerate((1.0, differ, differ, ac1)[: 4 if categories else 2])
+        _score(value[i], draws[:, i], units, apart[0], groups[0], worse[i], why=undefined[i])
+        for i in range(4 if categories else 2)
     ]
     first += [Score(None, n=units, reason=f"for categories, and the level is {r.level}")] * (4 - len(first))
     specific = {}
@@ -120,10 +123,13 @@ def cohen(r: Ratings, a: int, b: int, seed: int = 0, replicates: int = 1000) -> 
     x, times = fold(matrix(cells, n, 2 + 2 * q), r.group[both])
     value, draws = _point(stat, x, times), bootstrap(stat, x, times, seed, replicates)
     apart, groups = (int(k[0]) for k in _disagreeing(x, times, 1))
-    differ = 1 - float(((np.bincount(left, minlength=q) / n) ** 2).sum())
+    worse = _worse(stat, x, times, 1)
+    if not apart:
+        among = np.bincount(left, minlength=q) / n
+        worse = np.array(_without_disagreement(among, among, groups)[:2])
     flat = f"both always say '{label(r.domain[left[0]])}': without variation it is undefined"
-    raw = _score(value[0], draws[:, 0], n, apart, groups)
-    return raw, _score(value[1], draws[:, 1], n, apart, groups, differ, why=flat)
+    raw = _score(value[0], draws[:, 0], n, apart, groups, worse[0])
+    return raw, _score(value[1], draws[:, 1], n, apart, groups, worse[1], why=flat)
 
 
 def rated_by_both(r: Ratings, a: int, b: int) -> tuple[Ints, Ints, Ints]:
@@ -135,7 +141,7 @@ def rated_by_both(r: Ratings, a: int, b: int) -> tuple[Ints, Ints, Ints]:
     return items, codes[0, items], codes[1, items]
 
 
-def _point(stat: Any, x: Any, times: Ints) -> Floats:
+def _point(stat: Any, x: Any, times: Ints | Floats) -> Floats:
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(stat((times @ x)[None])[0])
 
@@ -147,13 +153,24 @@ def _disagreeing(x: Any, times: Ints, width: int) -> list[Ints]:
     return [np.concatenate([[times @ (mark.sum(axis=1) > 0)], times @ mark]) for mark in marks]
 
 
+def _worse(stat: Any, x: Any, times: Ints, width: int) -> Floats:
+    """The outputs if the share of disagreeing groups were Wilson's upper bound; NaN when all or none disagree."""
+    apart = np.asarray((x[:, width : 2 * width] - x[:, :width] > 1e-9).sum(axis=1)).ravel() > 0
+    n, k = int(times.sum()), int(times[apart].sum())
+    if k in (0, n):
+        return np.full_like(_point(stat, x, times), np.nan)
+    most = wilson(k, n)[1]
+    return _point(stat, x, times * np.where(apart, most * n / k, (1 - most) * n / (n - k)))
+
+
 def _score(
-    value: float, draws: Floats, n: int, k: float, of: float, expected: float = 1.0, floor: float = -1, why: str = ""
+    value: float, draws: Floats, n: int, k: float, of: float, worse: float = np.nan, floor: float = -1, why: str = ""
 ) -> Score:
     """Percentile interval, widened by Wilson's bound on the share of groups that disagree where few do (or do not).
 
-    `k` of `of` groups disagree. Every coefficient is 1 - observed / `expected` disagreement: the bound scales what was
-    observed, the expected staying as it is (so it is a little wide where the rest of a class might turn out disputed).
+    `k` of `of` groups disagree; `worse` is the coefficient if the share of them were Wilson's upper bound, where known.
+    Every coefficient is 1 - observed / expected disagreement: the bound scales what was observed, the expected staying
+    as it is; where `worse` is given it is the lower bound, since more disagreement also shifts what is expected.
     """
     if np.isnan(value):
         return Score(None, n=n, reason=why)
@@ -161,9 +178,27 @@ def _score(
     low, high = np.percentile(defined, [2.5, 97.5]) if len(defined) else (value, value)
     if min(k, of - k) < FEW:
         least, most = wilson(k, of)
-        low = min(low, 1 - ((1 - value) * most * of / k if k else most / expected))
+        scaled = 1 - ((1 - value) * most * of / k if k else most)
+        low = min(low, scaled if np.isnan(worse) else worse)
         high = max(high, 1 - (1 - value) * least * of / k if k else 1.0)
     return Score(value, min(value, max(floor, float(low))), max(value, min(1.0, float(high))), n)
+
+
+def _without_disagreement(paired: Floats, by_item: Floats, groups: int) -> list[float]:
+    """Lower bounds of raw agreement, alpha (and kappa), Fleiss' kappa and AC1 when nobody disagreed.
+
+    A share u of units, Wilson's upper bound for 0 of `groups`, is taken to disagree like random differing pairs: the
+    class shares p become (1 - u) p + u p (1 - p) / (1 - sum p^2), and the bound is 1 - u / expected disagreement.
+    `paired`, `by_item`: class shares (classes,) among paired ratings and with every item counting once.
+    """
+    u = wilson(0, groups)[1]
+    out = [1 - u]
+    for i, share in enumerate((paired, by_item, by_item)):
+        differ = 1 - float((share**2).sum())
+        p = (1 - u) * share + (u * share * (1 - share) / differ if differ else 0)
+        expected = 1 - float((p**2 if i < 2 else p * (1 - p) / max(1, len(p) - 1)).sum())
+        out.append(1 - u / expected if expected > 0 else np.nan)
+    return out
 
 
 def _package_alpha(r: Ratings, ours: float) -> float:

@@ -238,7 +238,7 @@ def told_attribute(value: Any, context: Context) -> Iterator[Finding]:
 def citations(value: Any, context: Context) -> Iterator[Finding]:
     """A cited field exists and holds something, or the text says that it is not known."""
     clip = context.clip
-    known = {"duration_s": 1, "role": 1, "visible": clip.visible, "horizon_s": clip.horizon_s}
+    known = {"duration_s": 1, "role": 1, "frames": 1, "visible": clip.visible, "horizon_s": clip.horizon_s}
     have = {"event": context.event or {}, "attributes": context.attributes, "clip": known}
     for at, node in context.nodes:
         kind, _, name = str(node.get("field", "")).partition(".")

@@ -280,12 +280,15 @@ def _ahead(items: Iterator[T]) -> Iterator[T]:
 
 def _read_export(path: Path) -> list[Json]:
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
+        rows = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as e:
         raise DataError(f"{path}: not JSON ({e}); export it from Label Studio in the format JSON") from None
-    if not isinstance(rows, list) or not all(isinstance(r, dict) and "data" in r and "id" in r for r in rows):
-        raise DataError(f"{path}: not a list of tasks; export it from Label Studio in the format JSON (not JSON-MIN)")
-    return rows
+    for n, row in enumerate(rows if isinstance(rows, list) else [None], 1):
+        lists = isinstance(row, dict) and isinstance(row.get("annotations", []), list)
+        if not lists or not isinstance(row.get("data"), dict) or not isinstance(row.get("id"), int):
+            how = "export it from Label Studio in the format JSON (not JSON-MIN)"
+            raise DataError(f"{path}: task {n} has no id, data and list of annotations; {how}")
+    return list(rows)
 
 
 def _unknown(project: str, task: Json) -> Refusal:

@@ -102,6 +102,8 @@ def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Pr
     notes = [f"release {info['version']} in {target}"]
     unpublished = Counter(x.task for x in ws.labels() if x.task not in facts.packs)
     notes += [f"{n} labels of '{task}' stay here: no task pack of that name" for task, n in unpublished.items()]
+    empty = sorted(name for name in recipe["tasks"] if name in facts.packs and not counts.get(name))
+    notes += [f"nothing of '{name}' is in it: `autodrive status` tells what became of its drafts" for name in empty]
     if info["simulated"]:
         notes.append("made with simulated raters: it can never be pushed to a Hub")
     told = {"clips": len(plan.split), **counts}
@@ -110,10 +112,13 @@ def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Pr
 
 def _closed_gates(ws: Workspace, recipe: Recipe) -> list[str]:
     """Why the recipe's gate does not let a release pass."""
+    if recipe["event"]["basis"] != "review":
+        return ["not published: gate.enforce has nothing to judge, for event.basis is 'source'; leave one of them out"]
     gates = ws.read_view("gate")
-    if not gates and recipe["event"]["basis"] == "review":
+    if not gates:
         return ["gate: agreement was not measured; run `autodrive agree` first"]
-    return [g["message"] for g in gates if g["status"] != "passed"]
+    closed = [g["message"] for g in gates if g["status"] != "passed"]
+    return ["not published: the gate of the recipe (gate.enforce) is closed", *closed] if closed else []
 
 
 def _copy_packs(target: Path, packs: dict[str, TaskPack]) -> None:

@@ -66,6 +66,8 @@ def rows(ws: Workspace, starts: Iterable[str]) -> Iterator[tuple[type[Record], J
 
 def show(prefix: str, given: Path | None, sheet: Path | None = None) -> str:
     """A record, then its ancestors, each indented below what it made; its clip as a contact sheet or .mp4 preview."""
+    if sheet is not None and sheet.suffix not in (".png", ".jpg", ".mp4"):
+        raise UsageError(f"--sheet {sheet}: name a picture (.png) or a preview (.mp4)")
     if prefix.startswith("request"):
         return _request(prefix, given)
     ws, record = find(prefix, given)

@@ -61,6 +61,7 @@ def run(
     if waiting:
         report.counts["ratings missing"] = waiting
         report.gate = _what_next(ws, recipe, plan, waiting)
+        report.notes += _turned_away(ws)
     if raters["kind"] == "simulated":
         report.notes.append("the raters are simulated: what follows is marked so and can never be pushed to a hub")
     return report
@@ -80,7 +81,17 @@ def exchange(ws: Workspace, recipe: Recipe, what: str, progress: Progress | None
                 reviews, refused = pull(ws, recipe, plan, client, progress)
                 report.counts |= {f"{name} reviews": reviews, f"{name} refused": refused}
                 report.counts[f"{name} ratings missing"] = _waiting(ws, recipe, plan)
+        report.notes += _turned_away(ws) if what == "pull" else []
     return report
+
+
+def _turned_away(ws: Workspace) -> list[str]:
+    """Why answers were not taken, by reason, each with an example: what is missing may be among them."""
+    found: dict[str, list[Refusal]] = {}
+    for r in ws.read(Refusal):
+        if r.stage == "review":
+            found.setdefault(r.reason, []).append(r)
+    return [f"refused so far, {reason}: {len(own)}, such as {own[-1].detail}" for reason, own in sorted(found.items())]
 
 
 def _what_next(ws: Workspace, recipe: Recipe, plan: Round, waiting: int) -> str:

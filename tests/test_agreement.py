@@ -278,6 +278,13 @@ def test_one_disagreement_does_not_shrink_the_interval() -> None:
     assert one.raw.low == pytest.approx(1 - wilson(1, 40)[1])
 
 
+def test_a_bound_is_what_the_coefficient_can_take() -> None:
+    """Two raters who never name the rare class of the same item: kappa cannot fall far below 0 (90 items)."""
+    r = from_matrix(two_raters([[82, 7], [1, 0]]), "nominal")
+    (_, kappa), s = cohen(r, 0, 1), scores(r)
+    assert -0.1 < kappa.low < kappa.value < 0 and -0.1 < s.alpha.low < s.alpha.value < 0
+
+
 def test_items_rated_once_count_in_the_prevalence_of_every_replicate() -> None:
     """Without the 300 items rated once, classes would be even and the interval of AC1 beside its value."""
     once = [Rating(f"single{i}", "r0", "class", "normal") for i in range(300)]

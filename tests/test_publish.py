@@ -323,6 +323,14 @@ def test_an_enforced_gate_that_was_never_measured_is_closed(tmp_path: Path) -> N
     assert "autodrive agree" in report.notes[0]
 
 
+def test_a_gate_without_anybody_to_judge_is_no_gate(tmp_path: Path) -> None:
+    recipe = recipe_at(tmp_path, gate={"enforce": True}, event={"basis": "source"})
+    ws = Workspace(recipe.workspace)
+    fill(ws, 0, 12, basis="source")
+    report = run(ws, recipe)
+    assert not report.ok and "nothing to judge" in report.notes[0]
+
+
 def test_simulated_agreement_marks_a_release_of_trusted_labels(recipe: Recipe) -> None:
     ws = Workspace(recipe.workspace)
     fill(ws, 0, 12, basis="source")

@@ -188,6 +188,21 @@ def test_a_task_imported_twice_is_one_and_a_stranger_is_refused(tmp_path: Path) 
     assert (report.counts["reviews"], report.counts["refused"], report.gate) == (2, 3, "")
     reasons = Counter(r.reason for r in ws.read(Refusal))
     assert reasons == {"second_by_same_rater": 2, "unknown_task": 1}
+    told = review.exchange(ws, recipe, "pull").notes
+    assert [n.partition(", such as")[0] for n in told] == [
+        "refused so far, second_by_same_rater: 2", "refused so far, unknown_task: 1"]  # fmt: skip
+
+
+@pytest.mark.parametrize("spoilt", [{"data": None}, {"id": None}, {"annotations": "x"}, "a word"])
+def test_a_task_that_is_none_is_named(tmp_path: Path, spoilt: Any) -> None:
+    ws, recipe = build(tmp_path, "review: {raters: {kind: file}, triage: {raters: 2}}\n", clips=1)
+    review.run(ws, recipe, round="triage")
+    folder = ws.root / "exchange" / "triage.overlap"
+    (task,) = answered(json.loads((folder / "tasks.json").read_text()))
+    rows = [task, {**task, **spoilt} if isinstance(spoilt, dict) else spoilt]
+    (folder / "export.json").write_text(json.dumps(rows))
+    with pytest.raises(DataError, match=r"export.json: task 2 has no id, data and list of annotations"):
+        review.run(ws, recipe, round="triage")
 
 
 def test_two_servers_may_number_their_tasks_alike(tmp_path: Path) -> None:
