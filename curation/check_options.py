@@ -29,7 +29,8 @@ turn left, left turn
 leftmost, left most, far left
 rightmost, right most, far right
 past, get past, go past
-cyclist, person riding bicycle, person riding bike, person bicycle, person bike, someone bike, someone bicycle, bike rider, bicycle rider
+cyclist, person riding bicycle, person riding bike, bike rider, bicycle rider
+cyclist, person bicycle, person bike, someone bike, someone bicycle
 motorcyclist, person riding motorcycle, person riding motorbike, person motorcycle, person motorbike
 left, left hand, left side, left hand side, leftward
 right, right hand, right side, right hand side, rightward
