@@ -133,6 +133,18 @@ def test_a_loaded_model_uses_these_positions(toy: Any, loaded: tuple[Any, Any]) 
     assert int(used[:, 0, after].min()) == int(used[:, 0, :after].max()) + 1, "the text must start after the video"
 
 
+def test_attending_at_once_equals_attending_one_by_one(loaded: tuple[Any, Any]) -> None:
+    visual = loaded[0].model.visual
+    patches, grid = torch.randn(2 * 16 + 2 * 16, 1176), torch.tensor([[2, 4, 4], [2, 4, 4]])
+    fast = visual(patches, grid).pooler_output
+    kept = {m: m.__dict__.pop("forward") for m in visual.modules() if "forward" in m.__dict__}
+    assert kept
+    slow = visual(patches, grid).pooler_output
+    for module, forward in kept.items():
+        module.forward = forward
+    torch.testing.assert_close(fast, slow)
+
+
 # --- encoding ---
 
 
@@ -294,7 +306,7 @@ def test_an_adapter_equals_its_merged_model(trained: tuple[Path, Any], toy: Any,
     model, processor = vlm.load(tmp_path / "model", device="cpu")
     batch = vlm.collate([_row(toy, processor, 1)], 0)
     adapted = vlm.completion_loss(model, batch)[0].item()
-    merged = vlm.mend_positions(model.merge_and_unload())
+    merged = vlm.attend_at_once(vlm.mend_positions(model.merge_and_unload()))
     base = vlm.load(trained[0] / "model", device="cpu")[0]
     assert vlm.completion_loss(merged, batch)[0].item() == pytest.approx(adapted, rel=1e-4)
     assert vlm.completion_loss(base, batch)[0].item() != pytest.approx(adapted, rel=1e-3)
