@@ -5,6 +5,7 @@ What the pull brings is what was clicked, to the frame. Needs Chromium (`apt-get
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from collections.abc import Iterator
@@ -86,14 +87,20 @@ def at(page: Any) -> int:
 
 
 def step_to(page: Any, frame: int) -> None:
+    """Press until the player is at `frame`. After a stop it may move once by itself, which can undo a press."""
+    from playwright.sync_api import TimeoutError as Late
+
     for _ in range(100):
         if (now := at(page)) == frame:
             return
         keys(page, "ArrowRight" if now < frame else "ArrowLeft")
-        page.wait_for_function(
-            "was => parseInt(document.querySelector('[class*=frames-control]').innerText) != was", arg=now
-        )
-    raise AssertionError(f"frame {frame} is not reached by keyboard")
+        with contextlib.suppress(Late):
+            page.wait_for_function(
+                "was => parseInt(document.querySelector('[class*=frames-control]').innerText) != was",
+                arg=now,
+                timeout=2000,
+            )
+    raise AssertionError(f"frame {frame} is not reached by keyboard, from {now}")
 
 
 def playing(page: Any, ws: Workspace) -> Clip:
@@ -154,7 +161,7 @@ def triage(page: Any, url: str, number: int, ws: Workspace) -> dict[str, Json]:
     keys(page, "F2")  # play, and stop somewhere
     page.wait_for_function("() => document.querySelector('video').currentTime > 0.6")
     keys(page, "F2")
-    page.wait_for_function("() => document.querySelector('video').paused")
+    page.wait_for_function("() => (v => v.paused && !v.seeking)(document.querySelector('video'))")
     for frame in (9, 12):
         step_to(page, frame)
         assert shown(page, ws) == frame
