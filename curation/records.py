@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from curation.ids import plain, sha256_file
 from curation.recipe import Recipe
 from curation.release import broken_files, versions
 from curation.store import Workspace, load, now
+from curation.tasks import at_pointer
 from curation.types import FACTS, Clip, Decision, Issue, Json, Label, Record, Refusal, Report, Source
 
 
@@ -65,12 +67,17 @@ def rows(ws: Workspace, starts: Iterable[str]) -> Iterator[tuple[type[Record], J
 
 
 def show(prefix: str, given: Path | None, sheet: Path | None = None) -> str:
-    """A record, then its ancestors, each indented below what it made; its clip as a contact sheet or .mp4 preview."""
+    """A record, then its ancestors, each indented below what it made; its clip as a contact sheet or .mp4 preview.
+
+    Of a finding, only the text it points to.
+    """
     if sheet is not None and sheet.suffix not in (".png", ".jpg", ".mp4"):
         raise UsageError(f"--sheet {sheet}: name a picture (.png) or a preview (.mp4)")
     if prefix.startswith("request"):
         return _request(prefix, given)
     ws, record = find(prefix, given)
+    if isinstance(record, Issue):
+        return _finding(ws, record)
     known: dict[str, Record] = {}
     found = [record]
     while found:
@@ -101,6 +108,19 @@ def show(prefix: str, given: Path | None, sheet: Path | None = None) -> str:
         else:  # of a model's draft: the frames it was written from
             contact_sheet(ws.blob(clip.blob), sheet, times=frame_times(getattr(record, "spec", {}), clip) or None)
         lines.append(f"written: {sheet}")
+    return "\n".join(lines)
+
+
+def _finding(ws: Workspace, issue: Issue) -> str:
+    lines = [f"issue {issue.id}"]
+    told = {key: value for key, value in plain(issue).items() if key != "id" and value}
+    lines += [f"  {key}: {json.dumps(value, ensure_ascii=False)}" for key, value in told.items()]
+    for _, row in rows(ws, [issue.record_id]):
+        lines += [f"  draft {row['id']}", f"    clip {row['clip_id']}"]
+        with suppress(DataError):  # what is missing cannot be shown
+            text = json.dumps(at_pointer(row["value"], issue.pointer), ensure_ascii=False)
+            lines.append(f"    {issue.pointer or 'value'}: {text[:CUT]}{'…' * (len(text) > CUT)}")
+        lines.append(f"all of it: autodrive show {row['id']} -w {ws.root}")
     return "\n".join(lines)
 
 

@@ -157,13 +157,14 @@ def _report(ws: Workspace, recipe: Recipe, drafts: list[Draft], found: list[Issu
     dismissed = decisions(ws, "dismiss")
     open_ = [i for i in found if i.id not in dismissed]
     rules = summary(drafts, open_)
-    notes = _table(rules, recipe)
+    notes = _table(rules, recipe) if drafts else [f"no drafts yet; next: autodrive draft {recipe.path}"]
     for row in probes:
         if row["family"].split(", asked")[0] in ("all", CLASS) or row["verdict"] == "leaks":
             notes.append(_sentence(row))
     severities: Any = Counter(i.severity for i in open_)
     grave = {"error": ("error",), "warning": ("error", "warning"), "never": ()}[recipe["validate"]["fail_on"]]
     counts = {"drafts": len(drafts), "errors": severities["error"], "warnings": severities["warning"]}
+    counts |= {"dismissed": len(found) - len(open_)} if len(open_) < len(found) else {}
     data = {"probe": probes, "rules": rules}
     return Report("validate", counts, notes, data, ok=not any(severities[s] for s in grave))
 

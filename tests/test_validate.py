@@ -99,12 +99,21 @@ def test_findings_are_written_counted_and_dismissed(tmp_path: Path) -> None:
     mine = next(i.id for i in issues if i.rule == "refusal")
     assert f"{mine[:16]}: 'As an AI'" in table and "autodrive dismiss" in table
     told = records.show(mine[:16], ws.root)
-    assert told.startswith(f"issue {mine}") and f"  draft {wrong}" in told and "    clip clip1_" in told
+    assert told.startswith(f"issue {mine}") and f"  draft {wrong}\n    clip clip1_" in told
+    assert '    /event: "As an AI, I cannot view the video."\nall of it: autodrive show draft1_' in told
+    assert "segments" not in told and "source1_" not in told, "only what the finding points to"
     with ws.writer(Decision) as out:
         for i in issues:
             out.add(Decision(i.id, "dismiss", "seen", "me"))
     report = validate.run(ws, recipe)
-    assert report.ok and report.counts["errors"] == 0 and len(ws.read_view("issues")) == 2
+    assert report.ok and report.counts == {"drafts": 48, "errors": 0, "warnings": 0, "dismissed": 2}
+    assert len(ws.read_view("issues")) == 2
+
+
+def test_before_any_draft_the_next_command_is_told(tmp_path: Path) -> None:
+    recipe = drafts_of.recipe_at(tmp_path)
+    report = validate.run(Workspace(tmp_path / "ws"), recipe)
+    assert report.ok and report.notes == [f"no drafts yet; next: autodrive draft {recipe.path}"]
 
 
 def test_worker_processes_find_the_same_in_the_same_order(tmp_path: Path) -> None:
