@@ -99,7 +99,10 @@ def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Pr
 
 
 def _sentence(row: Json) -> str:
-    raw = f"IoU {figure(row['iou'])}" if "iou" in row else f"raw {figure(row['raw'])}, alpha {figure(row['alpha'])}"
+    said = {"segment": {"IoU": "iou"}, "interval": {"alpha": "alpha"}}.get(row["level"], {"raw": "raw", "alpha": "alpha"})
+    scored = ", ".join(f"{name} {figure(row[key])}" for name, key in said.items())
+    if row["level"] == "interval" and (q := row["spread"]):
+        scored += f", spread median {q['median']:g}"
     units = f"{row['n_units']} units, {row['n_raters']} raters"
     most = max(row["prevalence"].items(), key=lambda kv: kv[1], default=None)
     share = f", {most[1]:.0%} are {most[0]}" if most else ""
@@ -109,7 +112,7 @@ def _sentence(row: Json) -> str:
         if (q := row.get(key))
     )
     worst = f"; most apart on {', '.join(w['item'] for w in row['worst'][:3])}" if row["worst"] else ""
-    return f"{row['field']}: {raw}; {units}{share}{words}{worst}"
+    return f"{row['field']}: {scored}; {units}{share}{words}{worst}"
 
 
 # -- edits -----------------------------------------------------------------------------------------------------------

@@ -151,6 +151,8 @@ def _render(name: str, one: Json) -> str:
     lines = [f"{shown(name)}: {one['level']}; {', '.join(counts)}; {one['n_units']} items rated at least twice"]
     named = {"raw": "raw agreement", "iou": "mean IoU", "alpha": "Krippendorff's alpha", "kappa": "Cohen's kappa"}
     named |= {"fleiss": "Fleiss' kappa", "ac1": "Gwet's AC1"}
+    if one["level"] == "interval":
+        del named["raw"]  # that two clocks show the very same number says nothing
     lines += [f"  {text:<22}{figure(one[key])}" for key, text in named.items() if key in one]
     for prefix, owner in (("", one), ("start ", one.get("start", {})), ("end ", one.get("end", {}))):
         if prefix and owner:

@@ -177,7 +177,7 @@ def _context(release: Release, times: int, calibration: Json) -> Json:
     test = info["test_labels"]
     agreement = [
         {"field": r["field"], "units": r["n_units"], "raters": r["n_raters"]}
-        | {"raw": r["raw"], "alpha": r["alpha"], "AC1": r["ac1"]}
+        | {"raw": None if r["level"] == "interval" else r["raw"], "alpha": r["alpha"], "AC1": r["ac1"]}
         for r in sorted(info["agreement"], key=lambda r: (not r["field"].startswith("event."), r["field"]))
     ]
     probe = [{k: r[k] for k in ("task", "family", "n", "accuracy", "chance", "verdict")} for r in info["probe"]]

@@ -339,6 +339,8 @@ def test_segments_and_times() -> None:
     one = field_report(times, "interval", replicates=50)
     assert one["spread"] == {"median": 4.0, "p90": 4.0, "n": 1} and one["worst"][0]["disagreement"] == 4.0
     assert one["pairs"][0] == {"raters": ["r0", "r1"], "n": 1, "difference": 4.0}
+    text = render_agreement({"t": one})
+    assert "raw agreement" not in text and "spread by item        median 4" in text
 
 
 def test_gate() -> None:

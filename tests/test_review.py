@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from curation import draft, labelstudio, resolve, review
+from curation import agree, draft, labelstudio, resolve, review
 from curation.annotators import standing
 from curation.errors import DataError, UsageError
 from curation.recipe import Recipe, load_recipe
@@ -99,6 +99,10 @@ def test_perfect_raters_find_the_truth_to_the_frame(tmp_path: Path) -> None:
         event = resolve.target_event(clips[r.clip_id].events)
         said = (r.value["class"], r.value["alert_s"], r.value["event_s"], r.value["partner"])
         assert said == ((event.event_class, 2.0, 4.0, "car") if event else ("normal", None, None, None))
+    ws.write_view("groups", [{"clip_id": c, "group": c} for c in clips])
+    told = {n.partition(":")[0]: n for n in agree.run(ws, recipe).notes}
+    assert "raw" in told["event.class"] and "raw" not in told["event.event_s"]
+    assert "spread median 0" in told["event.event_s"]
 
 
 def test_error_rates_are_what_the_recipe_says(tmp_path: Path) -> None:
