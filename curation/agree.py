@@ -99,10 +99,9 @@ def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Pr
 
 
 def _sentence(row: Json) -> str:
-    said = {"segment": {"IoU": "iou"}, "interval": {"alpha": "alpha"}}.get(row["level"], {"raw": "raw", "alpha": "alpha"})
-    scored = ", ".join(f"{name} {figure(row[key])}" for name, key in said.items())
-    if row["level"] == "interval" and (q := row["spread"]):
-        scored += f", spread median {q['median']:g}"
+    said = {"segment": ["iou"], "interval": ["alpha"]}.get(row["level"], ["raw", "alpha"])
+    scored = ", ".join(f"{'IoU' if key == 'iou' else key} {figure(row[key])}" for key in said)
+    scored += f", spread median {q['median']:g}" if (q := row.get("spread")) else ""
     units = f"{row['n_units']} units, {row['n_raters']} raters"
     most = max(row["prevalence"].items(), key=lambda kv: kv[1], default=None)
     share = f", {most[1]:.0%} are {most[0]}" if most else ""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from curation import labelstudio
-from curation.annotators import EVERYBODY, counted
+from curation.annotators import EVERYBODY, counted, standing
 from curation.answers import read_annotations, revise
 from curation.errors import DataError
 from curation.ids import make_id, sha256_bytes
@@ -43,14 +43,44 @@ def folder(ws: Workspace, recipe: Recipe) -> Path:
     return ws.root / ("simulated" if raters["kind"] == "simulated" else raters["folder"])
 
 
+def where(ws: Workspace, recipe: Recipe, project: str) -> str:
+    """Where people find the tasks of a project, and where their answers are looked for."""
+    raters = recipe["review"]["raters"]
+    if raters["kind"] == "label_studio":
+        return f"open {labelstudio.address(raters['url']) or 'Label Studio'}, projects {recipe.name}.{project}"
+    return f"import {folder(ws, recipe) / project}/tasks.json, put the export beside it as export.json"
+
+
+def lacking(ws: Workspace, recipe: Recipe, plan: Round) -> dict[str, int]:
+    """The ratings that each planned clip still lacks, by assignment; unmarked gold wants as many as its neighbours."""
+    judged: dict[tuple[str, str, str], set[str]] = defaultdict(set)
+    keep, aside = counted(ws, recipe)
+    gold = standing(ws.read(Review)) if "gold" in aside.values() else ()
+    for r in (*keep, *(r for r in gold if aside.get(r.id) == "gold")):
+        if r.draft_id or r.task == "clip" or r.round != "text":  # an event confirmed beside a draft says no more of it
+            judged[r.clip_id, r.round, r.draft_id or ""].add(r.reviewer)
+    out = {}
+    for share in plan.shares:
+        for a in share.planned:
+            seen = set().union(*(judged[a.clip_id, a.round, d] for d in (*a.draft_ids, "")))
+            out[a.id] = max(0, share.raters - len(seen))
+    return out
+
+
 def push(ws: Workspace, recipe: Recipe, plan: Round, client: Any, progress: Progress | None = None) -> int:
     """Bring the tasks to the raters; returns how many clips were new. Killed anywhere, the next push completes it."""
     planned = [a for s in plan.shares for a in s.planned]
     with ws.writer(Assignment) as out:
         before = sum(a.id in out for a in planned)
         if client is None:
+            open_ = {i for i, n in lacking(ws, recipe, plan).items() if n}
             for share in plan.shares:
-                _write_share(ws, recipe, plan, share)
+                _write_share(ws, recipe, plan, share, open_)
+            earlier = {a.project for a in ws.read(Assignment) if a.project.startswith(f"{plan.name}.")}
+            for project in earlier - {s.project for s in plan.shares} if plan.whole else ():
+                path = folder(ws, recipe) / project / "tasks.json"
+                if path.is_file():
+                    write_atomic(path, as_json([]))  # nothing of it is asked any more
             for a in planned:
                 out.add(replace(a, assigned_at=now()))
             return len(planned) - before
@@ -65,8 +95,8 @@ def push(ws: Workspace, recipe: Recipe, plan: Round, client: Any, progress: Prog
     return len(planned) - before
 
 
-def _write_share(ws: Workspace, recipe: Recipe, plan: Round, share: Share) -> None:
-    """Config and tasks as files. If the form changed, what was exported from the earlier one is kept beside."""
+def _write_share(ws: Workspace, recipe: Recipe, plan: Round, share: Share, open_: set[str]) -> None:
+    """Config and open tasks as files. If the form changed, what was exported from the earlier one is kept beside."""
     place = folder(ws, recipe) / share.project
     kept = place / "config.xml"
     old = kept.read_bytes() if kept.is_file() else b""
@@ -80,7 +110,8 @@ def _write_share(ws: Workspace, recipe: Recipe, plan: Round, share: Share) -> No
         if task.get("annotations")
     }
     url = recipe["review"]["raters"]["media_url"]
-    tasks = [plan.task(share, a, url) for a in share.planned if a.id not in judged]
+    left = [a for a in share.planned if a.id not in judged and (a.id in open_ or a.round == "adjudication")]
+    tasks = [plan.task(share, a, url) for a in left]
     write_atomic(kept, share.config.encode())
     write_atomic(place / "tasks.json", as_json(tasks))
 

@@ -21,6 +21,7 @@ from typing import Any
 from curation.annotators import counted
 from curation.checks import open_errors
 from curation.draft import current_drafts
+from curation.exchange import where
 from curation.ids import canonical_json
 from curation.recipe import Recipe
 from curation.store import Workspace, current_clips
@@ -212,6 +213,7 @@ def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Pr
             continue
         own = on_event(reviews[clip.id])
         labels.append(source_label(clip) if recipe["event"]["basis"] == "source" else event_label(clip, own))
+    open_ = {"triage": {x.clip_id for x in labels if x.basis == "conflict"}, "text": set()}
     labels += _outcomes(clips, {label.clip_id: label for label in labels})
     simulated = {x.clip_id for x in labels if x.simulated}
     flagged = refused(ws, recipe)
@@ -220,12 +222,18 @@ def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Pr
             continue
         own = [r for r in reviews[clip_id] if r.task == task and r.draft_id == draft.id]
         text = text_label(packs[task], draft, own, flagged.get(draft.id, ""))
+        if draft.id not in flagged and disputed(own):
+            open_["text"].add(clip_id)
         labels.append(replace(text, simulated=text.simulated or clip_id in simulated))
     labels.sort(key=lambda label: (label.clip_id, label.task))
     counts = dict(sorted(Counter(f"{x.task}.{x.basis}" for x in labels).items()))
     if limit is None:
         ws.write_view("labels", labels)
     notes = [f"{n} reviews do not count: {why}" for why, n in sorted(Counter(aside.values()).items())]
+    send = f"wait for an adjudicator: autodrive review push {recipe.path} sends them out"
+    if recipe["review"]["raters"]["kind"] != "simulated":  # those adjudicate nothing
+        places = {name: where(ws, recipe, f"{name}.adjudication") for name, own in open_.items() if own}
+        notes += [f"{len(open_[name])} clips with conflicts {send}; {place}" for name, place in places.items()]
     notes += [f"only {len(clips)} clips looked at, nothing written"] if limit else []
     return Report("resolve", counts, notes)
 

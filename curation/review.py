@@ -19,7 +19,7 @@ from curation.annotators import EVERYBODY, counted, family, gold_key, recalibrat
 from curation.checks import open_errors
 from curation.draft import current_drafts
 from curation.errors import UsageError
-from curation.exchange import as_json, folder, pull, push
+from curation.exchange import as_json, folder, lacking, pull, push, where
 from curation.forms import blind_xml, calibration, compose
 from curation.ids import fraction
 from curation.recipe import Recipe
@@ -52,15 +52,23 @@ def run(
         return Report("review", notes=["event.basis is `source`: the sources decide the event, nobody is asked"])
     plan = prepare(ws, recipe, round, limit)
     report = Report("review", {"clips": len(plan.ordinary)})
+    before = {a.id for a in ws.read(Assignment)}
     with _connected(recipe) as client:
         report.counts["pushed"] = push(ws, recipe, plan, client, progress)
         if raters["kind"] == "simulated":
             _simulate(ws, recipe, plan)
         report.counts["reviews"], report.counts["refused"] = pull(ws, recipe, plan, client, progress)
+        if raters["kind"] == "file" and report.counts["reviews"]:  # the files hold what is open now, conflicts too
+            plan = prepare(ws, recipe, round, limit)
+            report.counts["pushed"] += push(ws, recipe, plan, client, progress)
+    report.notes += _handed_out(ws, recipe, plan, before)
     waiting = _waiting(ws, recipe, plan)
     if waiting:
         report.counts["ratings missing"] = waiting
-        report.gate = _what_next(ws, recipe, plan, waiting)
+        report.gate = (
+            f"review: {waiting} ratings are missing; {where(ws, recipe, f'{plan.name}.*')}; "
+            "then run the same command again"
+        )
         report.notes += _turned_away(ws)
     if raters["kind"] == "simulated":
         report.notes.append("the raters are simulated: what follows is marked so and can never be pushed to a hub")
@@ -70,11 +78,13 @@ def run(
 def exchange(ws: Workspace, recipe: Recipe, what: str, progress: Progress | None = None) -> Report:
     """Push (`what` "push") or pull ("pull") every round that is ready, and nothing else."""
     report = Report(f"review {what}")
+    before = {a.id for a in ws.read(Assignment)}
     with _connected(recipe) as client:
         for name in rounds(recipe):
             plan = prepare(ws, recipe, name)
             if what == "push":
                 report.counts[f"{name} pushed"] = push(ws, recipe, plan, client, progress)
+                report.notes += _handed_out(ws, recipe, plan, before)
                 for share in plan.shares[len(recipe["review"][name]["shares"]) :]:
                     report.counts[f"{share.project} clips"] = len(share.planned)
             else:
@@ -85,6 +95,22 @@ def exchange(ws: Workspace, recipe: Recipe, what: str, progress: Progress | None
     return report
 
 
+def _handed_out(ws: Workspace, recipe: Recipe, plan: Round, before: set[str]) -> list[str]:
+    """By file what each file holds, at a server where conflicts wait; what is not among `before` is new."""
+    notes = []
+    for share in plan.shares:
+        left = [a.id for a in share.planned]
+        if recipe["review"]["raters"]["kind"] == "file":
+            tasks = json.loads((folder(ws, recipe) / share.project / "tasks.json").read_bytes())
+            left = [task["data"]["assignment"] for task in tasks]
+        elif share.name != "adjudication":
+            continue
+        if left:
+            new = sum(i not in before for i in left)
+            notes.append(f"{share.project}: {len(left)} tasks, {new} new: {where(ws, recipe, share.project)}")
+    return notes
+
+
 def _turned_away(ws: Workspace) -> list[str]:
     """Why answers were not taken, by reason, each with an example: what is missing may be among them."""
     found: dict[str, list[Refusal]] = {}
@@ -92,15 +118,6 @@ def _turned_away(ws: Workspace) -> list[str]:
         if r.stage == "review":
             found.setdefault(r.reason, []).append(r)
     return [f"refused so far, {reason}: {len(own)}, such as {own[-1].detail}" for reason, own in sorted(found.items())]
-
-
-def _what_next(ws: Workspace, recipe: Recipe, plan: Round, waiting: int) -> str:
-    raters = recipe["review"]["raters"]
-    if raters["kind"] == "label_studio":
-        where = f"open {labelstudio.address(raters['url'])}, projects {recipe.name}.{plan.name}.*"
-    else:
-        where = f"import {folder(ws, recipe)}/{plan.name}.*/tasks.json, put each export beside it as export.json"
-    return f"review: {waiting} ratings are missing; {where}; then run the same command again"
 
 
 # -- who judges what -------------------------------------------------------------------------------------------------
@@ -239,15 +256,8 @@ def serve(ws: Workspace, recipe: Recipe, *, host: str, port: int, say: Callable[
 # -- what is missing, and simulated raters ---------------------------------------------------------------------------
 def _waiting(ws: Workspace, recipe: Recipe, plan: Round) -> int:
     """Ratings that ordinary clips still lack; of gold and conflicts nobody has to wait for any."""
-    judged: dict[tuple[str, str, str], set[str]] = defaultdict(set)
-    for r in counted(ws, recipe)[0]:
-        if r.draft_id or r.task == "clip" or r.round != "text":  # an event confirmed beside a draft says no more of it
-            judged[r.clip_id, r.round, r.draft_id or ""].add(r.reviewer)
-    missing = 0
-    for share, a in plan.ordinary:
-        seen = set().union(*(judged[a.clip_id, a.round, d] for d in (*a.draft_ids, "")))
-        missing += max(0, share.raters - len(seen))
-    return missing
+    missing = lacking(ws, recipe, plan)
+    return sum(missing[a.id] for _, a in plan.ordinary)
 
 
 def _simulate(ws: Workspace, recipe: Recipe, plan: Round) -> None:

@@ -17,7 +17,7 @@ from curation.ids import fraction
 from curation.recipe import Recipe, load_recipe
 from curation.shares import differing, serve_first, sides
 from curation.store import Workspace
-from curation.types import Assignment, Clip, Draft, Event, Json, Review, Source
+from curation.types import Assignment, Clip, Draft, Event, Json, Report, Review, Source
 
 CLASSES = ("collision", "near_collision", "normal")
 FILE = "review: {{raters: {{kind: file}}, triage: {{raters: {raters}}}{more}}}\n"
@@ -106,6 +106,38 @@ def test_conflicts_are_decided_by_who_sees_both_sides_and_no_names(tmp_path: Pat
     bases = {x.clip_id: (x.basis, x.value["class"]) for x in ws.labels()}
     assert {bases[c] for c in odd} == {("adjudicated", "collision")}
     assert "triage.adjudication" not in planned(ws, recipe), "what is decided is not asked again"
+
+
+def test_by_file_the_reports_tell_what_is_new_and_where_conflicts_wait(tmp_path: Path) -> None:
+    ws, recipe = build(tmp_path, raters=2)
+    place = ws.root / "exchange"
+
+    def told(report: Report) -> list[str]:
+        return [n.partition("/tasks.json, put the export beside it as export.json")[0] for n in report.notes]
+
+    clips = [c.id for c in ws.read(Clip)]
+    (first,) = told(review.run(ws, recipe, limit=10))
+    assert first == f"triage.overlap: 10 tasks, 10 new: import {place}/triage.overlap"
+    asked = json.loads((place / "triage.overlap" / "tasks.json").read_text())
+    odd = {task["data"]["clip_id"] for task in asked[:3]}
+    judge(ws, recipe, "triage.overlap", lambda c, u: "normal" if u and c in odd else "collision", 2)
+    both = told(review.run(ws, recipe))
+    assert both == [
+        f"triage.overlap: 2 tasks, 2 new: import {place}/triage.overlap",
+        f"triage.adjudication: 3 tasks, 3 new: import {place}/triage.adjudication",
+    ]
+    left = json.loads((place / "triage.overlap" / "tasks.json").read_text())
+    assert {t["data"]["clip_id"] for t in left} == set(clips) - {t["data"]["clip_id"] for t in asked}
+    files = {p: p.read_bytes() for p in place.rglob("*.json")}
+    assert told(review.run(ws, recipe)) == [n.replace("2 new", "0 new").replace("3 new", "0 new") for n in both]
+    assert {p: p.read_bytes() for p in place.rglob("*.json")} == files, "pushing again changes nothing"
+    (waiting,) = told(resolve.run(ws, recipe))
+    assert waiting.startswith("3 clips with conflicts wait for an adjudicator: autodrive review push")
+    assert waiting.endswith(f"import {place}/triage.adjudication")
+    judge(ws, recipe, "triage.adjudication", lambda c, u: "collision", 1)
+    assert told(review.run(ws, recipe)) == [both[0].replace("2 new", "0 new")]
+    assert not told(resolve.run(ws, recipe))
+    assert json.loads((place / "triage.adjudication" / "tasks.json").read_text()) == [], "all is decided"
 
 
 def test_gold_comes_from_adjudicated_clips_only_and_half_of_it_lies_unmarked(tmp_path: Path) -> None:

@@ -335,7 +335,15 @@ def test_simulated_agreement_marks_a_release_of_trusted_labels(recipe: Recipe) -
     ws = Workspace(recipe.workspace)
     fill(ws, 0, 12, basis="source")
     score = {"value": None, "reason": "x"}
-    row = {"field": "event.class", "level": "nominal", "n_raters": 3, "n_units": 9, "raw": score, "alpha": score, "ac1": score}
+    row = {
+        "field": "event.class",
+        "level": "nominal",
+        "n_raters": 3,
+        "n_units": 9,
+        "raw": score,
+        "alpha": score,
+        "ac1": score,
+    }
     ws.write_view("agreement", [{**row, "simulated": True}])
     release = publish(recipe)
     assert release.simulated
