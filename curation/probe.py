@@ -7,7 +7,9 @@ means *not above chance by more than the margin for these features*, not that no
 Traps, and what is done about them
 - A group's items are always in one fold. Near-duplicate videos in different groups are the caller's to join.
 - In exactly balanced data (each string right in exactly 1/k of its offers) a string that is right in the held-out fold
-  was right too seldom in the others: honest accuracy lies slightly *below* chance. That is no leak and no defect.
+  was right too seldom in the others: honest accuracy lies *below* chance (our own templates: 0.19 of 0.33 in 42 items).
+  That is no leak and no defect: who has not learned from the other answers gains nothing by picking the opposite. A
+  language model has not, so there a pick that is right too seldom is a cue: `probe_asked` also scores avoiding it.
 - Ties are broken by the seed, never by the position; accuracy is the mean over seeds.
 - The intervals resample groups (percentile bootstrap, 95 %) around fixed held-out picks. With few groups such intervals
   are too narrow, so below `MIN_GROUPS` groups nothing is concluded.
@@ -103,7 +105,8 @@ def probe_class(
 
 
 def probe_asked(items: Sequence[Mapping[str, Any]], ask: Ask, *, seed: int = 0, replicates: int = 1000) -> Json:
-    """Can a language model pick the answers without the video? Items, intervals and verdicts as in `probe_closed`.
+    """Can a language model pick the answers without the video, or tell which are wrong? Items, intervals and verdicts
+    as in `probe_closed`; it leaks, too, if drawing among the options that it does not pick is right too often.
 
     Each question is asked once, by `schemas/probe.md`, its options in an order drawn by `seed` and the item's id. A
     reply that names no option (`unread`) counts as a draw, 1/k.
@@ -127,10 +130,19 @@ def probe_asked(items: Sequence[Mapping[str, Any]], ask: Ask, *, seed: int = 0, 
             continue
         hits[n] = order[place] == item["options"][item["answer"]]
     group, family = (np.array([str(item[key]) for item in items]) for key in ("group", "family"))
-    whole = scores({EVERYTHING: hits}, chance, group, replicates=replicates)[EVERYTHING]
+    whole = _picked_or_avoided(hits, chance, group, replicates)
     if unread > 0.2 * len(items):
         whole |= {"verdict": "not shown", "because": f"{unread} of {len(items)} replies name no option"}
     return whole | {"by_family": _by_family(hits, chance, group, family, replicates), "unread": unread}
+
+
+def _picked_or_avoided(hit: Floats, chance: Floats, group: Any, replicates: int) -> Json:
+    avoiding = (1 - hit) * chance / (1 - chance)  # right in 1 of the k - 1 others
+    picked, avoided = scores({"pick": hit, "avoid": avoiding}, chance, group, tests=2, replicates=replicates).values()
+    if avoided["verdict"] == "leaks":
+        told = f"avoiding what it picks is right in {avoided['accuracy']:.3f}: {avoided['because']}"
+        picked |= {"verdict": "leaks", "because": told}
+    return picked
 
 
 def _by_family(hit: Floats, chance: Floats, group: Any, family: Any, replicates: int) -> Json:

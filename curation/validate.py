@@ -20,7 +20,7 @@ from curation.desk import ask_plainly
 from curation.draft import current_drafts
 from curation.judge import judge_lines, judge_rows
 from curation.pool import spread
-from curation.probe import Ask, probe_asked, probe_class, probe_closed
+from curation.probe import BELOW_CHANCE, Ask, probe_asked, probe_class, probe_closed
 from curation.recipe import Recipe
 from curation.rows import shown
 from curation.store import Workspace, current_sources, decisions
@@ -211,4 +211,6 @@ def _sentence(row: Json) -> str:
     if score["value"] is None or row["chance"] is None:
         return f"{what}: not shown ({row['because']})"
     span = f"{score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"
-    return f"{what}: {span} without the video, chance {row['chance']:.3f}, n {row['n']}: {row['verdict']}"
+    told = f"{what}: {span} without the video, chance {row['chance']:.3f}, n {row['n']}: {row['verdict']}"
+    why = {"clean": BELOW_CHANCE, "leaks": row["because"]}.get(row["verdict"])
+    return f"{told} ({why})" if why and score["high"] < row["chance"] else told

@@ -13,7 +13,7 @@ import pytest
 
 from curation.errors import DataError
 from curation.neardup import near_duplicates
-from curation.probe import PERMUTED, conclude, probe_asked, probe_class, probe_closed, scores
+from curation.probe import BELOW_CHANCE, PERMUTED, conclude, probe_asked, probe_class, probe_closed, scores
 
 POOL = ["red car", "blue van", "green bus", "white truck", "a cyclist", "two pedestrians", "dry road", "wet road"]
 
@@ -313,6 +313,33 @@ def test_a_model_that_knows_the_answers_leaks_and_one_that_draws_does_not() -> N
     assert set(drawn["by_family"]) == {"f0", "f1"}
     firsts = Counter(answers[q] == o for p in seen[:1200] for q, o in re.findall(r"\n\n(.*)\n\nA\. (.*)\n", p))
     assert firsts.total() == 1200 and 240 < firsts[True] < 360  # shuffled: the right one comes first in a quarter
+
+
+@pytest.mark.parametrize(("k", "right", "verdict"), [(2, 0.3, "leaks"), (2, 0.5, "clean"), (4, 0.0, "leaks")])
+def test_a_model_that_picks_what_is_wrong_tells_the_answer_too(k: int, right: float, verdict: str) -> None:
+    items = fair(4000, k=k, per_group=2)
+
+    def reply(n: int, prompt: str) -> str:
+        options = {line[3:]: line[0] for line in prompt.split("\n") if re.match(r"[A-D]\. ", line)}
+        truth = items[n]["options"][items[n]["answer"]]
+        chosen = truth if random.Random(n).random() < right else next(o for o in options if o != truth)
+        return options[chosen]
+
+    told = probe_asked(items, lambda prompts: [reply(n, p) for n, p in enumerate(prompts)])
+    assert (told["verdict"], told["accuracy"]) == (verdict, pytest.approx(right, abs=0.03))
+    assert ("avoiding" in told["because"]) == (verdict == "leaks")
+
+
+def test_pairs_balanced_across_videos_are_below_chance_and_no_leak() -> None:
+    """Each question is asked of two videos, right once with yes and once with no: what was learned is always wrong."""
+    items = []
+    for i in range(400):
+        first = random.Random(i // 2).randrange(2)
+        items.append({"id": str(i), "question": f"Is thing {i // 2} there?", "options": ["yes", "no"], "family": "f"})
+        items[-1] |= {"answer": (first + i) % 2, "group": f"v{(i // 2 * 7 + i % 2 * 101) % 200}"}
+    result = probe_closed(items)
+    assert result["verdict"] == "clean" and result["excess"][1] < -0.3
+    assert result["notes"] == [BELOW_CHANCE]
 
 
 def test_replies_that_name_no_option_count_as_draws() -> None:

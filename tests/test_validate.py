@@ -84,6 +84,15 @@ def test_questions_that_go_with_a_class_are_seen_by_the_probe(tmp_path: Path) ->
     assert by_family[validate.CLASS]["verdict"] == "leaks"
 
 
+def test_a_prior_below_chance_says_why_it_is_clean() -> None:
+    row = {"task": "vqa", "family": "all", "accuracy": {"value": 0.2, "low": 0.1, "high": 0.3}, "n": 90, "groups": 40}
+    row |= {"chance": 0.33, "verdict": "clean", "because": "at most -0.030 from chance, margin 0.03"}
+    assert validate._sentence(row).endswith("clean (" + validate.BELOW_CHANCE + ")")
+    told = validate._sentence({**row, "verdict": "leaks", "because": "avoiding what it picks is right in 0.400"})
+    assert told.endswith("leaks (avoiding what it picks is right in 0.400)")
+    assert validate._sentence({**row, "chance": 0.25}).endswith(": clean")
+
+
 def test_findings_are_written_counted_and_dismissed(tmp_path: Path) -> None:
     ws, recipe, _ = make(tmp_path, 12, "validate: {fail_on: error}\n")
     assert validate.run(ws, recipe).ok
