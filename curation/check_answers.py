@@ -11,7 +11,7 @@ from functools import cache, lru_cache
 from typing import Any
 
 from curation.check_options import kinds, meaning, stem
-from curation.check_phrases import compiled
+from curation.check_phrases import Worded, compiled
 from curation.check_reading import Reading, read
 from curation.check_text import HYPOTHETICAL, Context, Finding, attribute_clash, class_clash
 from curation.check_times import NUMBERS, times
@@ -20,26 +20,27 @@ from curation.tasks import TaskPack, words
 
 FAR_S = 1.0
 AUX = "(?:is|are|was|were|do|does|did|has|have|had|can|could|will|would)"
-WH = compiled(rf"""(?:^|^(?!\W*{AUX}\b).*[,;:.—–] )\W*
+WH = Worded(rf"""(?:^|^(?!\W*{AUX}\b).*[,;:.—–] )\W*
 (?:(?:in|at|by|with|to|on|from|of|for|into|under|through|until|after|before) )?
-(?:what|who|whom|whose|why|when|where|how|which|describe|explain|name|sum up)\b""", re.I)  # fmt: skip
+(?:what|who|whom|whose|why|when|where|how|which|describe|explain|name|sum up)\b""",
+    "what|who|whom|whose|why|when|where|how|which|describe|explain|name|sum")  # fmt: skip
 PLACES = ("road", "scene")
 NAMED = ("weather", "light", "road", "scene", "partner", "cause", "class")
 ASKED = {  # the names that a question is about
-    "weather": r"weather|sky|falls?|falling|precipitation|visibility",
-    "light": r"light|lighting|time of day|part of (?:the )?day|when",
-    "road": r"road|street|where|place|location|surroundings|environment",
-    "scene": r"place|layout|where|location|part of the road",
+    "weather": Worded(r"\b(?:weather|sky|falls?|falling|precipitation|visibility)\b"),
+    "light": Worded(r"\b(?:light|lighting|time of day|part of (?:the )?day|when)\b", "day"),
+    "road": Worded(r"\b(?:road|street|where|place|location|surroundings|environment)\b"),
+    "scene": Worded(r"\b(?:place|layout|where|location|part of the road)\b", "road"),
 }
-PARTNER = compiled(r"""\b(?:partner|conflict|closest|nearest|hits?|struck|strikes?|touch\w*|collid\w*|collision|contact
+PARTNER = Worded(r"""\b(?:partner|conflict|closest|nearest|hits?|struck|strikes?|touch\w*|collid\w*|collision|contact
 |involved|crash\w*|accident|danger\w*|runs? into|other party|threat\w*|avoid\w*|comes? (?:too )?(?:close|near))
-\b""", re.I)  # fmt: skip
-PEAK = compiled(r"""\b(?:closest|nearest|smallest|tightest|touch\w*|contact|meets?|collision|collid\w*|crash\w*|impact
+\b""", "into|party|close|near")  # fmt: skip
+PEAK = Worded(r"""\b(?:closest|nearest|smallest|tightest|touch\w*|contact|meets?|collision|collid\w*|crash\w*|impact
 |conflict|risky|risk|danger\w*|hazard\w*|threat\w*|trouble|critical|decisive|peak|worst|events?|happens?|something
-|anything|sign|hits?|near miss|evasive|bump\w*|str(?:ikes?|uck)|problem)\b""", re.I)  # fmt: skip
+|anything|sign|hits?|near miss|evasive|bump\w*|str(?:ikes?|uck)|problem)\b""", "miss")  # fmt: skip
 DENIED = re.compile(r"\b(?:nothing|nobody|no one|none|neither|never|not)\b|n['’]t\b", re.I)
-GRAVEST = re.compile(r"\b(?:most|critical|closest|nearest|worst|smallest|least)\b", re.I)
-FIRST = re.compile(r"\b(?:first|begin\w*|start\w*|earliest|become\w*|notice\w*|sign)\b", re.I)
+GRAVEST = Worded(r"\b(?:most|critical|closest|nearest|worst|smallest|least)\b")
+FIRST = Worded(r"\b(?:first|begin\w*|start\w*|earliest|become\w*|notice\w*|sign)\b")
 NOBODY = compiled(r"""^\W*(?:nothing|none|nobody|no one|neither|no (?:such )?\w+)
 (?: (?:does|is|at all|falls|is visible))?\W*$""", re.I)  # fmt: skip
 BESIDE = """film record shoot shot clip happen scene no ego road street surface outside air place stretch drive
@@ -51,7 +52,9 @@ SLIGHT = frozenset(map(stem, BESIDE.split()))  # what an option may say beside a
 
 def answers(value: Any, context: Context) -> Iterator[Finding]:
     """A chosen answer fits the event and the metadata: by its options' name in the ontology, a yes or no, a time."""
-    for at, item in context.nodes:
+    for at, item, shape in context.nodes:
+        if "answer" not in shape.names:
+            continue
         question, answer, offered = item.get("question"), item.get("answer"), item.get("options") or []
         if question is None:  # one of a bank: the schema asks
             shape = context.pack.schema["properties"].get(at[1:], {})
@@ -86,10 +89,9 @@ def _answer_clash(question: str, answer: str, offered: list[str], context: Conte
         return clash
     if early or context.cls is None:
         return None
-    if told.marks and not told.spared and not HYPOTHETICAL.search(f"{question} {answer}"):
-        said2 = class_clash(told, context.cls)
-        if said2:
-            return f"'{answer}' says {said2[1]}, but the event is {context.cls}"
+    if told.marks and not told.spared and (said := class_clash(told, context.cls)):
+        if not HYPOTHETICAL.search(question) and not HYPOTHETICAL.search(answer):
+            return f"'{answer}' says {said[1]}, but the event is {context.cls}"
     role, part = (context.event or {}).get("ego_role"), _part(answer) if context.cls == "collision" else None
     if (
         part
@@ -105,24 +107,20 @@ def _answer_clash(question: str, answer: str, offered: list[str], context: Conte
 
 def _event_clash(r: Reading, question: str, answer: str, context: Context) -> str | None:
     """A yes or no to a question about contact or a near miss, and with whom, against the event."""
-    event, partner = context.event or {}, context.known("partner")
-    about = {(n, v) for m in r.marks for n, vs in m.names for v in vs} - {("partner", partner)}
-    if (
-        WH.search(question)
-        or HYPOTHETICAL.search(question)
-        or context.cls is None
-        or event.get("ego_role") == "witness"
-    ):
-        return None
     cls, said = ("near_collision", r.near) if r.near else ("collision", r.contact)
+    calm = [*r.normal, *(m for m in r.quiet if m.kind == "conflict")]
+    witness = (context.event or {}).get("ego_role") == "witness"
+    if not (said or calm) or context.cls is None or witness or WH.search(question) or HYPOTHETICAL.search(question):
+        return None
+    partner = context.known("partner")
+    about = {(n, v) for m in r.marks for n, vs in m.names for v in vs} - {("partner", partner)}
     whom = all(n == "partner" for n, _ in about)
     if said and about and whom and answer == "yes" and context.cls == cls and partner:
         named = {v for m in r.marks for n, vs in m.names if n == "partner" for v in vs}
         return f"'yes' to '{question}', but the partner is {partner}" if partner not in named else None
     if said and not about and (answer == "yes") != (context.cls == cls):
         return f"'{answer}' to '{said[0].text}', but the event is {context.cls}"
-    calm = [*r.normal, *(m for m in r.quiet if m.kind == "conflict")]
-    if not said and calm and not about and (answer == "yes") != (context.cls == "normal"):
+    if not said and not about and (answer == "yes") != (context.cls == "normal"):
         return f"'{answer}' to '{calm[0].text}', but the event is {context.cls}"
     return None
 
@@ -225,18 +223,23 @@ def _part(answer: str) -> str | None:
 # -- what an option says ------------------------------------------------------------------------------------------
 @lru_cache(maxsize=1 << 14)
 def asked_of(question: str) -> frozenset[str]:
-    return frozenset(n for n, said in ASKED.items() if re.search(rf"\b(?:{said})\b", question, re.I))
+    return frozenset(n for n, said in ASKED.items() if said.search(question))
 
 
 def facts(option: str, context: Context) -> frozenset[str] | None:
     """The names of the metadata of which an option says what holds, and nothing more; empty if something of it does
     not hold; None if it says other things."""
-    said = said_of(context.lex, option)
-    if not _kinds(context.pack).isdisjoint(meaning(context.pack, option).words):
+    return _facts(context.lex, option, context.held)
+
+
+@lru_cache(maxsize=1 << 16)
+def _facts(lex: Lexicon, option: str, held: tuple[tuple[str, str | None], ...]) -> frozenset[str] | None:
+    said, known = said_of(lex, option), dict(held)
+    if not _kinds(lex.pack).isdisjoint(meaning(lex.pack, option).words):
         return None  # that it is a junction makes it no T-junction
     true = set()
     for name, meant, yes in said:
-        holds = context.known(name)
+        holds = known[name]
         if holds is None or (yes and len(meant) > 1 and holds in meant):
             return None
         if (holds in meant) != yes:
@@ -244,10 +247,9 @@ def facts(option: str, context: Context) -> frozenset[str] | None:
         true.add(name)
     if said:
         return frozenset(true)
-    true |= {n for n in ASKED if _value(context.pack, n, option) == context.known(n) is not None}
-    classes = class_of(context.lex, option)
-    if classes and context.cls and (context.event or {}).get("ego_role") != "witness":
-        return frozenset(("class",) if context.cls in classes else ())
+    true |= {n for n in ASKED if _value(lex.pack, n, option) == known.get(n) is not None}
+    if classes := known["class"] and class_of(lex, option):
+        return frozenset(("class",) if known["class"] in classes else ())
     return frozenset(true) or None
 
 

@@ -9,18 +9,20 @@ from typing import Any
 
 from curation.check_answers import ASKED, AUX, NOBODY, WH, asked_of, facts, labelled, ranges, said_of, times_offered
 from curation.check_options import ENUMERATED, about_others, hints, includes, like, meaning
-from curation.check_phrases import compiled
+from curation.check_phrases import Worded, compiled
 from curation.check_reading import LINES, Mark, read
 from curation.check_text import HYPOTHETICAL, Context, Finding
 from curation.lexicon import Lexicon
 from curation.tasks import TaskPack
 
-GIVEN = compiled(r"""\b(?:the|this|that|its|their|our) (?:[\w-]+ ){0,2}?(?:collision|crash|accident|impact
+GIVEN = Worded(r"""\b(?:the|this|that|its|their|our) (?:[\w-]+ ){0,2}?(?:collision|crash|accident|impact
 |mishap|shunt|wreck|near[- ]?(?:miss|crash)|close call|narrow escape|close shave|fender[- ]bender|pile-?up|smash|damage
 |wreckage|(?:damaged|crashed|wrecked|dented|injured) \w+)\b
-(?! (?:barrier|helmet))""", re.I)  # fmt: skip
+(?! (?:barrier|helmet))""",
+"collision|accident|impact|mishap|shunt|wreck(?:ed|age)?|call|escape|shave|(?:fender)?bender|pile(?:up)?|smash|damaged?"
+"|(?:near)?(?:miss|crash)|crashed|dented|injured")  # fmt: skip
 # What only a collision or a near-collision leaves behind.
-TAKEN = compiled(r"""\b(?:damage[ds]?|dent(?:s|ed)?|crumpled|injur\w+|airbags?|wreck(?:ed|age)?|victims?|the blow
+TAKEN = Worded(r"""\b(?:damage[ds]?|dent(?:s|ed)?|crumpled|injur\w+|airbags?|wreck(?:ed|age)?|victims?|the blow
 |the incident|(?:avoid|avert|evad|escap|dodg)(?:s|es|ed|e|ing)?
 (?! (?:(?:the|a|an|any) )?(?:potholes?|puddles?|speed|roadworks?|parked|obstacles?|cones?|toll|traffic|delays?))
 |emergency (?:brak\w+|stop\w*|swerve|manoeuvre|maneuver)|(?:run|running|crash(?:ed|ing)?|bump(?:ed|ing)?|smash(?:ed
@@ -28,23 +30,20 @@ TAKEN = compiled(r"""\b(?:damage[ds]?|dent(?:s|ed)?|crumpled|injur\w+|airbags?|w
 |narrowly|barely miss\w*|saved? (?:the|him|her|it) from|disaster
 |(?:this|the|an?) (?:\w+ )?(?:uneventful|normal|ordinary|routine|incident-free|unremarkable)
  (?:\w+ )?(?:drive|driving|trip|journey|clip|ride)
-|the evasive (?:manoeuvre|maneuver|action)|knocked (?:off|down|over|him|her|it))\b""", re.I)  # fmt: skip
-TELLTALE = compiled("""mishap|shunt|wreck|smash|escap|shave|damage|dent|crumpled|injur|airbag|victim|blow|incident|avoid
-|avert|evad|dodg|narrow|barely|saved?|disaster|knocked|pile|normal|ordinary|routine|unremarkable|uneventful
-|-free|emergency|into""", re.I)  # fmt: skip
+|the evasive (?:manoeuvre|maneuver|action)|knocked (?:off|down|over|him|her|it))\b""",
+"blow|incident|emergency|into|barely|saved?|uneventful|normal|ordinary|routine|free|unremarkable|evasive|knocked")  # fmt: skip
 BEFORE = re.compile(r"\b(?:before|until|after|once|when)(?: \w+){1,4} $", re.I)
-OPENED = re.compile(r"\bif (?:there|any\w*|one|it|at all|so|he|she|they)\b|\bor not\b", re.I)
+OPENED = Worded(r"\bif (?:there|any\w*|one|it|at all|so|he|she|they)\b|\bor not\b", "if|not")
 SHOWS = """(?:makes?|shows?|shown|proves?|sees?|seen|plain|evident|clear|obvious|suggests?|indicates?|reveals?|tells?
 |confirms?|betrays?)"""
-TOLD = re.compile(r"\b(?:correct |right |true )?answer (?:is|being|must be)\b|\(answer|\bhint:|\((?:yes|no)\)", re.I)
-LEADING = compiled(rf"""^\W*(?:is|are|was|were|do|does|did|has|have|would|could|can|will)n['’]t\b
+TOLD = Worded(r"\banswer (?:is|being|must be)\b|\(answer|\bhint:|\((?:yes|no)\)", "answer|hint|yes|no")
+LEADING = Worded(rf"""^\W*(?:is|are|was|were|do|does|did|has|have|would|could|can|will)n['’]t\b
 |\bit (?:is |not )?(?:clear|obvious|plain|evident) that\b
 |\b(?:as|since|given that|seeing that|because) [^?]{{0,60}}?\b{SHOWS}\b
-|\b(?:obviously|evidently|undoubtedly|of course|needless to say|as expected|no doubt|surely)\b
-|, {AUX}(?:n['’]t)? (?:it|there|he|she|they|we|that)(?: not)?\?\W*$
-|, (?:right|correct|yes|no)\?\W*$""", re.I)  # fmt: skip
-GENERIC = compiled(r"""\b(?:conditions?|statements?|of these|of the following|true|holds?|appl(?:y|ies)|can be said
-|correct|describes?|fits?|match(?:es)?|circumstances?|setting)\b""", re.I)  # fmt: skip
+|\b(?:obviously|evidently|undoubtedly|of course|needless to say|as expected|no doubt|surely)\b""", rf"t|{SHOWS}|course|needless|expected|doubt")  # fmt: skip
+TAG = compiled(rf""", (?:{AUX}(?:n['’]t)? (?:it|there|he|she|they|we|that)(?: not)?|right|correct|yes|no)\?\W*$""", re.I)
+GENERIC = Worded(r"""\b(?:conditions?|statements?|of these|of the following|true|holds?|appl(?:y|ies)|can be said
+|correct|describes?|fits?|match(?:es)?|circumstances?|setting)\b""", "these|following|said")  # fmt: skip
 OF_DAY = compiled(r"""\b(?:time|part|hour|moment|period) of (?:the )?day\b|\bin the day\b
 |\bof (?:the )?(?:road|weather)\b""", re.I)  # fmt: skip
 
@@ -52,8 +51,10 @@ OF_DAY = compiled(r"""\b(?:time|part|hour|moment|period) of (?:the )?day\b|\bin 
 # -- what is offered -------------------------------------------------------------------------------------------------
 def options(value: Any, context: Context) -> Iterator[Finding]:
     """The answer is one of the options, the options differ in meaning, one alone is right, none is about the others."""
-    for at, item in context.nodes:
-        offered, answer = item.get("options"), item.get("answer")
+    for at, item, shape in context.nodes:
+        if "options" not in shape.names:
+            continue
+        offered, answer = item["options"], item.get("answer")
         if not isinstance(offered, list) or not offered or not isinstance(answer, str):
             continue
         question = str(item.get("question", ""))
@@ -115,7 +116,7 @@ def _within(a: tuple[float, float], b: tuple[float, float]) -> bool:
 # -- what the question gives away ------------------------------------------------------------------------------------
 def leaks(value: Any, context: Context) -> Iterator[Finding]:
     """No question holds its answer, or takes for granted what happens."""
-    for at, item in context.nodes:
+    for at, item, _ in context.nodes:
         question, answer = item.get("question"), item.get("answer")
         if not isinstance(question, str) or not isinstance(answer, str):
             continue
@@ -134,7 +135,7 @@ def _tells_answer(lex: Lexicon, question: str, offered: tuple[str, ...], answer:
         return f"'{m.group()}' tells the answer"
     closed = answer.casefold().strip(" .") in ("yes", "no")
     if closed and offered:
-        if m := LEADING.search(question):
+        if m := LEADING.search(question) or ("," in question and TAG.search(question)):
             return f"'{m.group().strip(' ,')[:60]}' suggests the answer"
         return _suggested(lex, question)
     low = question.casefold()
@@ -191,8 +192,6 @@ def _spelled(pack: TaskPack, text: str) -> str:
 def _tells_class(lex: Lexicon, question: str, offered: tuple[str, ...]) -> tuple[str, str]:
     """What a question takes for granted, and how grave that is; a warning where a mark only hints at it."""
     sure = read(lex, question)
-    if not (sure.marks or TELLTALE.search(question)):
-        return "", ""
     plain = WH.search(question) and not HYPOTHETICAL.search(question)
     given = GIVEN.search(question) or (plain and TAKEN.search(question)) or None
     for r, severity in ((sure, "error"), (sure.loosely, "warning")):

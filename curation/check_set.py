@@ -38,7 +38,7 @@ def check_set(drafts: Sequence[Draft], packs: Mapping[str, TaskPack], classes: M
 
 
 def _prose(pack: TaskPack, draft: Draft) -> str:
-    said = walk(pack.schema, draft.value)[0]
+    said = walk(pack, draft.value)[0]
     free = (s for s in said if "question" not in s.owner or (s.key == "answer" and not s.owner.get("options")))
     return " ".join(s.text for s in free)
 

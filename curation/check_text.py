@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, NamedTuple
 
+from curation.check_phrases import Worded
 from curation.check_reading import NOTHING, Mark, Reading, read
 from curation.lexicon import Lexicon, lexicon
 from curation.tasks import TaskPack, canonical
@@ -17,7 +18,7 @@ EARLY = re.compile(
     r"\b(so far|yet|at first|initial\w*|until|up to (here|now|this)|still|begin\w*|starts?|before|early on"
     r"|first(?! (?:to|frame)))\b"
 )
-HYPOTHETICAL = re.compile(r"\b(would|could|had|might|reaction|reacted|without|hypothetical\w*)\b", re.I)
+HYPOTHETICAL = Worded(r"\b(?:would|could|had|might|reaction|reacted|without|hypothetical\w*)\b")
 
 
 class Said(NamedTuple):
@@ -30,37 +31,75 @@ class Said(NamedTuple):
     span: tuple[float, float] | None
 
 
+class Shape(NamedTuple):
+    """How its schema makes an object. names: its properties; fields: of these (name, whether a string there is free
+    text, the shape of objects there) where either may be; lists: where lists of objects stand; seconds: times."""
+
+    names: frozenset[str] = frozenset()
+    fields: tuple[tuple[str, bool, Shape], ...] = ()
+    lists: tuple[str, ...] = ()
+    seconds: tuple[str, ...] = ()
+
+
 FIXED = frozenset(("enum", "pattern", "const"))  # a string whose schema has one of these is no free text
+Node = tuple[str, Json, Shape]  # an object in a value: its pointer, itself, its shape
 
 
-def walk(schema: Json, value: Any) -> tuple[list[Said], list[tuple[str, Json]]]:
-    """The free texts of a value, and its objects with their pointers, the whole first."""
+@cache
+def shape_of(pack: TaskPack) -> Shape:
+    return _shape(pack.schema)
+
+
+def _shape(schema: Json) -> Shape:
+    properties: dict[str, Json] = {name: _plainly(inner) for name, inner in schema.get("properties", {}).items()}
+    held, fields = {}, []
+    for name, inner in properties.items():
+        while "items" in inner:
+            inner = _plainly(inner["items"])
+        held[name] = inner
+        types = inner.get("type", "string")
+        free = FIXED.isdisjoint(inner) and ("string" in types if isinstance(types, list) else types == "string")
+        if free or "properties" in inner:
+            fields.append((name, free, _shape(inner)))
+    return Shape(
+        frozenset(properties), tuple(fields),
+        lists=tuple(n for n, p in properties.items() if "items" in p and "properties" in held[n]),
+        seconds=tuple(n for n in properties if n.endswith("_s")),
+    )  # fmt: skip
+
+
+def _plainly(schema: Json) -> Json:
+    """A schema without the "or nothing" around it."""
+    return next((one for one in schema.get("anyOf", ()) if one.get("type") != "null"), schema)
+
+
+def walk(pack: TaskPack, value: Any) -> tuple[list[Said], list[Node]]:
+    """The free texts of a value, and its objects, the whole first, in the order of the schema."""
     said: list[Said] = []
-    nodes: list[tuple[str, Json]] = []
+    nodes: list[Node] = []
+    new = tuple.__new__
 
-    def go(schema: Json, value: Any, at: str, key: str, owner: Json, span: tuple[float, float] | None) -> None:
-        if isinstance(value, list):
-            inner = schema.get("items", {})
-            free = FIXED.isdisjoint(inner)
-            for i, child in enumerate(value):
-                if not isinstance(child, str):
-                    go(inner, child, f"{at}/{i}", key, owner, span)
-                elif free:
-                    said.append(Said(f"{at}/{i}", child, key, owner, span))
-        elif isinstance(value, dict):
-            nodes.append((at, value))
-            where = value.get("evidence") or value
-            if isinstance(where, dict) and None not in (where.get("start_s"), where.get("end_s")):
-                span = (where["start_s"], where["end_s"])
-            fields = schema.get("properties", {})
-            for name, child in value.items():
-                if isinstance(child, str):
-                    if FIXED.isdisjoint(fields.get(name, {})):
-                        said.append(Said(f"{at}/{name}", child, name, value, span))
-                elif isinstance(child, (list, dict)):
-                    go(fields.get(name, {}), child, f"{at}/{name}", name, value, span)
+    def go(shape: Shape, value: Json, at: str, span: tuple[float, float] | None) -> None:
+        nodes.append((at, value, shape))
+        where = value.get("evidence") or value
+        if type(where) is dict and (start := where.get("start_s")) is not None:
+            span = (start, end) if (end := where.get("end_s")) is not None else span
+        for name, free, inner in shape.fields:
+            child = value.get(name)
+            if type(child) is str:
+                if free:
+                    said.append(new(Said, (f"{at}/{name}", child, name, value, span)))
+            elif type(child) is list:
+                for i, one in enumerate(child):
+                    if type(one) is dict:
+                        go(inner, one, f"{at}/{name}/{i}", span)
+                    elif free and type(one) is str:
+                        said.append(new(Said, (f"{at}/{name}/{i}", one, name, value, span)))
+            elif type(child) is dict:
+                go(inner, child, f"{at}/{name}", span)
 
-    go(schema, value, "", "", {}, None)
+    if isinstance(value, dict):
+        go(shape_of(pack), value, "", None)
     return said, nodes
 
 
@@ -78,12 +117,12 @@ class Context:
     said: list[Said] = field(default_factory=list, init=False, repr=False)
     told: list[tuple[Said, Reading]] = field(default_factory=list, init=False, repr=False)
     prose: list[tuple[Said, Reading]] = field(default_factory=list, init=False, repr=False)
-    nodes: list[tuple[str, Json]] = field(default_factory=list, init=False, repr=False)
+    nodes: list[Node] = field(default_factory=list, init=False, repr=False)
     facts: dict[str, str | None] = field(default_factory=dict, init=False, repr=False)  # what `known` said
 
     def take(self, value: Any) -> None:
         """Read a value, for the rules that come."""
-        self.said, self.nodes = walk(self.pack.schema, value)
+        self.said, self.nodes = walk(self.pack, value)
         lex = self.lex
         self.told = [(s, r) for s in self.said if (r := read(lex, s.text)) is not NOTHING]
         self.prose = [  # no question, no option, no answer chosen among options
@@ -112,6 +151,13 @@ class Context:
                 found = canonical(self.pack, "road", self.attributes["scene"])
             self.facts[name] = found
         return self.facts[name]
+
+
+    @cached_property
+    def held(self) -> tuple[tuple[str, str | None], ...]:
+        """What is known of weather, light, place and (unless the ego vehicle only watches) the class."""
+        cls = self.cls if (self.event or {}).get("ego_role") != "witness" else None
+        return ("class", cls), *((name, self.known(name)) for name in self.lex.together)
 
 
 class Finding(NamedTuple):

@@ -59,21 +59,18 @@ def open_errors(ws: Workspace) -> dict[str, list[str]]:
 def spans(value: Any, context: Context) -> Iterator[Finding]:
     """Times lie inside the clip, spans run forward; segments in one list neither overlap nor leave holes."""
     end = context.clip.duration_s
-    for at, node in context.nodes:
-        for key, one in node.items():
-            if type(one) is str:
-                continue
-            if key[-2:] == "_s" and isinstance(one, (int, float)) and end and not 0 <= one <= end + SLACK_S:
+    for at, node, shape in context.nodes:
+        for key in shape.seconds:
+            one = node[key]
+            if isinstance(one, (int, float)) and end and not 0 <= one <= end + SLACK_S:
                 yield Finding("time_outside", f"{at}/{key}", f"{one} s, but the clip ends at {end:.2f} s")
-            elif type(one) is list and _listed(one) and all("start_s" in p and "end_s" in p for p in one):
-                yield from _segments(f"{at}/{key}", one, end)
-        start, stop = node.get("start_s"), node.get("end_s")
-        if start is not None and stop is not None and stop < start:
-            yield Finding("time_reversed", at, f"ends at {stop} s, before its start at {start} s")
-
-
-def _listed(parts: list[Any]) -> bool:
-    return bool(parts) and all(isinstance(p, dict) for p in parts)
+        for key in shape.lists:
+            if node[key] and "start_s" in node[key][0] and "end_s" in node[key][0]:
+                yield from _segments(f"{at}/{key}", node[key], end)
+        if "end_s" in shape.names and "start_s" in shape.names:
+            start, stop = node["start_s"], node["end_s"]
+            if start is not None and stop is not None and stop < start:
+                yield Finding("time_reversed", at, f"ends at {stop} s, before its start at {start} s")
 
 
 def _segments(at: str, parts: list[Json], end: float) -> Iterator[Finding]:
@@ -91,10 +88,9 @@ def _segments(at: str, parts: list[Json], end: float) -> Iterator[Finding]:
 
 def steps(value: Any, context: Context) -> Iterator[Finding]:
     """Steps stand in the schema's order of kinds, none missing, none before all it follows from; ids are unique."""
-    for at, node in context.nodes:
-        for key, parts in node.items():
-            if type(parts) is not list or not _listed(parts):
-                continue
+    for at, node, shape in context.nodes:
+        for key in shape.lists:
+            parts = node[key] or ()
             seen: set[str] = set()
             for i, part in enumerate(parts):
                 if part.get("id") in seen:
@@ -205,12 +201,15 @@ def class_told(value: Any, context: Context) -> Iterator[Finding]:
         yield Finding("class_untold", "", f"no text says {missing}, but the event is {context.cls}", "warning")
 
 
+TOLD_FIELDS = frozenset(("class", "ego_role", "partner", "conclusion"))
+
+
 def fields(value: Any, context: Context) -> Iterator[Finding]:
     """A field that the event has, too (a conclusion is a class), holds what the event holds; so does the last step."""
-    for at, node in context.nodes:
-        for key, said in node.items():
-            name = "class" if key == "conclusion" else key
-            if name not in ("class", "ego_role", "partner") or said not in context.pack.ontology[name]["enum"]:
+    for at, node, shape in context.nodes:
+        for key in shape.names & TOLD_FIELDS:
+            name, said = "class" if key == "conclusion" else key, node[key]
+            if said not in context.pack.ontology[name]["enum"]:
                 continue
             holds = (context.event or {}).get(name)
             if holds is None and name == "class":
@@ -240,8 +239,8 @@ def citations(value: Any, context: Context) -> Iterator[Finding]:
     clip = context.clip
     known = {"duration_s": 1, "role": 1, "frames": 1, "visible": clip.visible, "horizon_s": clip.horizon_s}
     have = {"event": context.event or {}, "attributes": context.attributes, "clip": known}
-    for at, node in context.nodes:
-        kind, _, name = str(node.get("field", "")).partition(".")
+    for at, node, shape in context.nodes:
+        kind, _, name = str(node["field"]).partition(".") if "field" in shape.names else ("", "", "")
         if name and kind in have and have[kind].get(name) is None and not UNKNOWN.search(str(node.get("text", ""))):
             yield Finding("citation", f"{at}/field", f"cites {kind}.{name}, which holds nothing")
 

@@ -695,7 +695,7 @@ def test_no_mark_is_missed_for_the_word_it_begins_with() -> None:
     )
     texts = [
         said,
-        *(s.text for some in PLANTED.values() for _, task, v in some for s in walk(PACKS[task].schema, v)[0]),
+        *(s.text for some in PLANTED.values() for _, task, v in some for s in walk(PACKS[task], v)[0]),
     ]
     for text in texts:
         for token in WORD.finditer(text.lower()):
@@ -1036,7 +1036,7 @@ def test_no_form_is_missed_for_the_words_it_is_tried_by() -> None:
     planted += [p for some in MORE.values() for p in some]
     missed = set()
     for _, task, value in planted:
-        for line in (line for s in walk(PACKS[task].schema, value)[0] for line in LINES.split(s.text)):
+        for line in (line for s in walk(PACKS[task], value)[0] for line in LINES.split(s.text)):
             found = {rule for rule, *_ in signs(PACKS[task], line, line.lower(), WORD.findall(line.lower())).faults}
             missed |= {
                 (rule, line) for rule, expression, *_ in PATTERNS if expression.search(line) and rule not in found

@@ -50,7 +50,7 @@ def own(pack: TaskPack, value: Json, n: int, alone: bool) -> Json:
     """A copy of `value`; with `alone` its free texts, but for options and chosen answers, occur nowhere else."""
     value = _copy(value)
     r = random.Random(n)
-    for said in walk(pack.schema, value)[0] if alone else ():
+    for said in walk(pack, value)[0] if alone else ():
         if said.key in ("options", "answer"):
             continue
         *path, last = said.pointer.split("/")
