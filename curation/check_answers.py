@@ -1,19 +1,19 @@
 """The rule that a chosen answer is right: against the metadata, the event, the labelled times.
 
-What an option says of the metadata, and which seconds it names, are told by `facts` and `ranges`.
+What options say of the metadata, and which seconds they name, are told by `facts_of` and `ranges`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache, lru_cache
 from typing import Any
 
 from curation.check_options import kinds, meaning, stem
 from curation.check_phrases import Worded, compiled
 from curation.check_reading import Reading, read
-from curation.check_text import HYPOTHETICAL, Context, Finding, attribute_clash, class_clash
+from curation.check_text import HYPOTHETICAL, Context, Finding, Held, attribute_clash, class_clash
 from curation.check_times import NUMBERS, times
 from curation.lexicon import Lexicon
 from curation.tasks import TaskPack, words
@@ -140,8 +140,10 @@ def _named_clash(question: str, answer: str, offered: list[str], context: Contex
     clash = attribute_clash(read(context.lex, answer), context) if several else None
     if clash:
         return f"'{answer}', but {clash[1]} is {clash[2]}"
-    if nobody and (true := next((o for o in offered if facts(o, context)), None)):
-        return f"'{answer}', but the metadata says '{true}'"
+    if nobody:
+        true = zip(offered, facts_of(context.lex, tuple(offered), context.held), strict=True)
+        if said := next((o for o, names in true if names), None):
+            return f"'{answer}', but the metadata says '{said}'"
     return None
 
 
@@ -226,15 +228,15 @@ def asked_of(question: str) -> frozenset[str]:
     return frozenset(n for n, said in ASKED.items() if said.search(question))
 
 
-def facts(option: str, context: Context) -> frozenset[str] | None:
-    """The names of the metadata of which an option says what holds, and nothing more; empty if something of it does
-    not hold; None if it says other things."""
-    return _facts(context.lex, option, context.held)
+@lru_cache(maxsize=1 << 14)
+def facts_of(lex: Lexicon, offered: tuple[str, ...], held: Held) -> tuple[frozenset[str] | None, ...]:
+    """For each option the names of the metadata of which it says what holds, and nothing more; empty if something of it
+    does not hold; None if it says other things."""
+    return tuple(_facts(lex, option, held.known) for option in offered)
 
 
-@lru_cache(maxsize=1 << 16)
-def _facts(lex: Lexicon, option: str, held: tuple[tuple[str, str | None], ...]) -> frozenset[str] | None:
-    said, known = said_of(lex, option), dict(held)
+def _facts(lex: Lexicon, option: str, known: Mapping[str, str | None]) -> frozenset[str] | None:
+    said = said_of(lex, option)
     if not _kinds(lex.pack).isdisjoint(meaning(lex.pack, option).words):
         return None  # that it is a junction makes it no T-junction
     true = set()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
+from functools import cache, reduce
+from operator import or_
 from typing import NamedTuple
 
 from curation.check_phrases import ECHO, HOLDER, OTHERS, REFUSAL, ROADS, WHOLE, any_of, one_of, words_of
@@ -67,7 +68,7 @@ PATTERNS = [
     paragraph paragraphs words word i schema message format ground provided given supplied attached uploaded
     expert annotator helpful inst level #""", "speaks to or of whoever asked"),
     ("placeholder", HOLDER, """# todo tbd tba tbc fixme lorem dolor placeholder n nan undefined null asdf qwerty
-    foo bar foobar baz blah a yet available given draft template dummy sample example default here completed
+    foo bar foobar baz blah yet available given draft template dummy sample example default here completed
     filled unfilled added determined decided confirmed written done defined announced specified supplied inserted
     continued fill complete name ref value x y z""",
         "was never filled in"),
@@ -77,7 +78,6 @@ TRIGGERS: dict[str, tuple[int, ...]] = {}  # by word, the patterns that want it
 for _number, _pattern in enumerate(PATTERNS):
     for _needed in _pattern[2].split():
         TRIGGERS[_needed] = (*TRIGGERS.get(_needed, ()), _number)
-TRIGGERED = frozenset(TRIGGERS)
 PERSONS = words_of("""mr mrs ms miss dr officer sgt sergeant constable professor sir madam named called name names
     identified known driver pedestrian cyclist""")  # fmt: skip
 WHOLES = words_of("""test testing nil string text example caption description placeholder answer question option
@@ -122,20 +122,61 @@ class Signs(NamedTuple):
 
 NO_SIGNS = Signs()
 ODDLY, NAMING = 0, 1
+TRIES, WHOLLY, PERSONAL, COUNTING, STRANGE = 1, 2, 4, 8, 16
+PLAINLY = re.compile(r"[A-Za-z](?:[a-z ,;:'’()]|-(?=[a-z]))*[.?!]?")  # no digits, names or odd signs in it
+
+
+class _Shown(dict[str, int]):
+    """By word, which of the lists above it stands in."""
+
+    def __missing__(self, word: str) -> int:
+        if len(self) >= 1 << 17:
+            self.clear()
+        self[word] = bits = (
+            TRIES * (word in TRIGGERS) + WHOLLY * (word.rstrip("s") in WHOLES) + PERSONAL * (word in PERSONS)
+            + COUNTING * (word in COUNTS) + STRANGE * (word in FOREIGN)
+        )  # fmt: skip
+        return bits
+
+
+SHOWN = _Shown()
 
 
 def signs(pack: TaskPack, line: str, low: str, words: list[str]) -> Signs:
     """The signs of a line; `low`: it in small letters, `words`: its words in small letters."""
-    tokens = set(words)
-    tried = {n for w in tokens & TRIGGERED for n in TRIGGERS[w]}
-    odd = bool(ODD.search(line) or ("." in line[:-1] and FIELD.search(line)))
-    odd = odd or "xx" in low or "???" in line or not tokens or line[:1] in "-–"
-    if odd:
+    shown = reduce(or_, map(SHOWN.__getitem__, words), 0)
+    plain = PLAINLY.fullmatch(line) is not None and "xx" not in low
+    found = [] if plain and not shown & TRIES else _tried(pack, line, low, words, plain)
+    if len(words) >= ECHOED and (echo := _echoed(pack, words)):
+        found.append(("prompt_echo", "error", f"'{echo}' stands in the prompt word for word", ""))
+    if (shown & COUNTING or not plain) and (m := NUMBER.search(line)):
+        said = (m[1] or m[2] or m[3]).casefold()
+        found.append(("number", "error", f"'{m.group()}' cannot be read off a dashcam's picture", said))
+    strange = [w for w in words if w in FOREIGN] if shown & STRANGE else []
+    if not line.isascii():
+        strange += [w for w in words if not w.isascii()]
+    odd = (not plain and _odd(line, low, words)) or (len(words) < 6 and shown & WHOLLY)
+    whole = ((ODDLY,) if odd else ()) + ((NAMING,) if shown & PERSONAL else ())
+    if not (whole or found or strange):
+        return NO_SIGNS
+    return Signs(whole, tuple(found), tuple(strange))
+
+
+def _odd(line: str, low: str, words: list[str]) -> bool:
+    return bool(
+        ODD.search(line) or ("." in line[:-1] and FIELD.search(line)) or "xx" in low or "???" in line or not words
+        or line[:1] in "-–"
+    )  # fmt: skip
+
+
+def _tried(pack: TaskPack, line: str, low: str, words: list[str], plain: bool) -> list[tuple[str, str, str, str]]:
+    """The faults that expressions find, and names."""
+    tried = {n for w in words for n in TRIGGERS.get(w, ())}
+    if not plain and _odd(line, low, words):
         tried.update(TRIGGERS["#"])
-    found = []
-    numbers = bool(DIGIT.search(line))
-    if numbers:
+    if not plain and DIGIT.search(line):
         tried.update(TRIGGERS["0"])
+    found = []
     for n in sorted(tried):
         rule, expression, _, why = PATTERNS[n]
         m = expression.search(line)
@@ -143,24 +184,19 @@ def signs(pack: TaskPack, line: str, low: str, words: list[str]) -> Signs:
             m = _meant(line, expression, m)
         if m:
             found.append((rule, "error", f"'{m.group().strip()[:50]}': {why}", ""))
-    m = NAMES_FIRST.match(line) or NAME.search(line) if line[1:] != low[1:] else None
+    m = NAMES_FIRST.match(line) or NAME.search(line) if not plain and line[1:] != low[1:] else None
     if m and PLAIN.isdisjoint(m.group().split()) and not _domain(pack).issuperset(m.group().casefold().split()):
         found.append(("name", "warning", f"'{m.group()[:50]}': reads like the name of a person, make or place", ""))
-    if len(words) >= ECHOED:
-        echo = _asked(pack).intersection(zip(*(words[i:] for i in range(ECHOED)), strict=False))
-        if echo:
-            found.append(("prompt_echo", "error", f"'{' '.join(min(echo))}' stands in the prompt word for word", ""))
-    if (numbers or not COUNTS.isdisjoint(tokens)) and (m := NUMBER.search(line)):
-        said = (m[1] or m[2] or m[3]).casefold()
-        found.append(("number", "error", f"'{m.group()}' cannot be read off a dashcam's picture", said))
-    strange = [w for w in words if w in FOREIGN] if not FOREIGN.isdisjoint(tokens) else []
-    if not line.isascii():
-        strange += [w for w in words if not w.isascii()]
-    short = len(words) < 6 and not WHOLES.isdisjoint(w.rstrip("s") for w in words)
-    whole = ((ODDLY,) if odd or short else ()) + (() if PERSONS.isdisjoint(tokens) else (NAMING,))
-    if not (whole or found or strange):
-        return NO_SIGNS
-    return Signs(whole, tuple(found), tuple(strange))
+    return found
+
+
+def _echoed(pack: TaskPack, words: list[str]) -> str:
+    """The first words in a row that stand in the prompt, too. Of `ECHOED` in a row, four are told by every fourth."""
+    asked, some = _asked(pack)
+    if some.isdisjoint(zip(*(words[i::4] for i in range(4)), strict=False)):
+        return ""
+    echo = asked.intersection(zip(*(words[i:] for i in range(ECHOED)), strict=False))
+    return " ".join(min(echo)) if echo else ""
 
 
 def _meant(line: str, expression: re.Pattern[str], m: re.Match[str]) -> re.Match[str] | None:
@@ -194,14 +230,14 @@ def _domain(pack: TaskPack) -> frozenset[str]:
 
 
 @cache
-def _asked(pack: TaskPack) -> frozenset[tuple[str, ...]]:
-    """Every few words in a row of the prompt and of what the schema says of its fields."""
+def _asked(pack: TaskPack) -> tuple[frozenset[tuple[str, ...]], frozenset[tuple[str, ...]]]:
+    """Every few words in a row of the prompt and of what the schema says of its fields; and every four."""
     told = re.findall(r'"description": "([^"]+)"', json.dumps(pack.schema))
     found: set[tuple[str, ...]] = set()
     for text in (re.sub(r"\{\{.*?\}\}", " . ", pack.prompt), *told):
         said = re.findall(r"\w+", text.casefold())
         found.update(zip(*(said[i:] for i in range(ECHOED)), strict=False))
-    return frozenset(found)
+    return frozenset(found), frozenset(row[i : i + 4] for row in found for i in range(4))
 
 
 def foreign(text: str) -> str | None:

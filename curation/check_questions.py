@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
-from curation.check_answers import ASKED, AUX, NOBODY, WH, asked_of, facts, labelled, ranges, said_of, times_offered
+from curation.check_answers import ASKED, AUX, NOBODY, WH, asked_of, facts_of, labelled, ranges, said_of, times_offered
 from curation.check_options import ENUMERATED, about_others, hints, includes, like, meaning
 from curation.check_phrases import Worded, compiled
-from curation.check_reading import LINES, Mark, read
+from curation.check_reading import Mark, lines_of, read
 from curation.check_text import HYPOTHETICAL, Context, Finding
 from curation.lexicon import Lexicon
 from curation.tasks import TaskPack
@@ -95,7 +95,7 @@ def _also_right(question: str, offered: Sequence[str], answer: str, context: Con
     """The options beside the answer that the metadata or the labelled time make right."""
     end = context.clip.duration_s
     spans = [ranges(o, end) for o in offered] if times_offered(tuple(offered)) else []
-    true = [facts(o, context) for o in offered]
+    true = facts_of(context.lex, tuple(offered), context.held)
     chosen = offered.index(answer)
     if not (spans or any(true)) or true[chosen] == frozenset() or NOBODY.match(answer):
         return  # no option says what can be held against the metadata, or the answer says what does not hold
@@ -160,7 +160,7 @@ def _suggested(lex: Lexicon, question: str) -> str | None:
             clue = next((c for v in vs if yes and (c := _clue(lex.pack, name, v, question, but=m))), None)
             if clue:
                 return f"'{clue}' tells whether '{m.text}' holds"
-    *stated, asks = LINES.split(question.rstrip())
+    *stated, asks = lines_of(question.rstrip())
     if not stated or not asks.endswith("?"):
         return None
     asked = set(meaning(lex.pack, asks).words)

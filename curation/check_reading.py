@@ -12,7 +12,7 @@ from functools import lru_cache
 from operator import add
 from typing import Any, NamedTuple
 
-from curation.check_form import NO_SIGNS, signs
+from curation.check_form import NO_SIGNS, form_faults, signs
 from curation.check_times import Told, parts, times
 from curation.lexicon import BREAK, WORD, Lexicon, Names, named
 
@@ -38,7 +38,7 @@ COVERED = re.compile(
     re.I,
 )
 NEARS = re.compile(r" (?:approach|near|draw)(?:es|s|ed|ing)?\b", re.I)  # is not here yet
-LINES = re.compile(r"(?<=[.!?;])[^\S\n]+|(?<=\n)\s*")  # a line feed stays with its line
+ENDS = re.compile(r"[.!?;][^\S\n]+|\n\s*")  # of a line: its last sign and what follows
 WEIGHS = re.compile(r"\b(?:or|versus|from)\b")
 BROAD = re.compile(r"(?:impact|accident)s?$")  # of a law, of long ago
 OCCURS = re.compile(
@@ -54,8 +54,12 @@ LIST = re.compile(r"(?:,|,? ?(?:or|nor|and))(?: (?:an?|any|the|hard|sudden|sharp
 THIRD = re.compile(r"\w+s$")  # "hits" is not what "does not" before it turns
 
 
+NOBODY: frozenset[str] = frozenset()
+
+
 class Mark(NamedTuple):
-    """A word that matters: its kind, where in its line (a sentence, or half of one) it stands, and what it names."""
+    """A word that matters: its kind, where in its line (a sentence, or half of one) it stands, and what it names; `who`:
+    of that, the partners it may mean."""
 
     kind: str
     text: str
@@ -65,6 +69,7 @@ class Mark(NamedTuple):
     line: str
     names: Names = ()
     sure: bool = True
+    who: frozenset[str] = NOBODY
 
     @property
     def before(self) -> str:
@@ -75,7 +80,7 @@ class Reading(NamedTuple):
     """What a text says, as marks. contact, near, normal: it happens; spared: there is no contact; quiet: no evasive act
     is needed; trouble: conflict or danger, asserted; evades: an evasive act, asserted; maybe: contact that could be;
     hints: (one of these, a mark that often means it, but not always); values: (mark, asserted or denied);
-    times: those it names; patterns, faults, foreign: see Signs."""
+    times: those it names; faults: those of its form; patterns, foreign: see Signs."""
 
     marks: tuple[Mark, ...] = ()
     contact: tuple[Mark, ...] = ()
@@ -111,16 +116,17 @@ SILENT: dict[str, Any] = dict.fromkeys(
 def marks(lex: Lexicon, line: str, low: str, words: list[str], last: bool) -> tuple[Mark, ...]:
     """The marks of a line in order; where it is not the `last` of its text, the text goes on."""
     begins, many, found, breaks, end, stops, here = lex.begins, lex.begins.many, [], None, 0, 0, 0
-    if not any(map(begins.__getitem__, words)):
+    starting = list(map(begins.__getitem__, words))
+    if not any(starting):
         return ()
     low += "" if last else " x"
-    for word in words:
+    for word, patterns in zip(words, starting, strict=True):
         at = low.index(word, here)
         here = at + len(word)
-        if at < end or (word in many and not many[word].match(low, at)):
+        if not patterns or at < end or (word in many and not many[word].match(low, at)):
             continue
         kind, longest = "", at
-        for kind_, pattern in begins[word]:
+        for kind_, pattern in patterns:
             m = pattern.match(low, at)
             if m and m.end() > longest:
                 kind, longest = kind_, m.end()
@@ -136,11 +142,16 @@ def marks(lex: Lexicon, line: str, low: str, words: list[str], last: bool) -> tu
         if kind == "value":
             known, names = named(lex, text)
             if known not in lex.weak or _framed(low, at, end, *lex.weak[known]):
-                found.append(Mark(kind, text, at, end, clause, line, names))
+                found.append(Mark(kind, text, at, end, clause, line, names, who=_partners(names)))
         else:
             names, sure = lex.told.get(kind, ()), kind[-1] != "?"
-            found.append(Mark("value" if names else kind.rstrip("?"), text, at, end, clause, line, names, sure))
+            kind, who = "value" if names else kind.rstrip("?"), _partners(names)
+            found.append(Mark(kind, text, at, end, clause, line, names, sure, who))
     return tuple(found)
+
+
+def _partners(names: Names) -> frozenset[str]:
+    return next((v for name, v in names if name == "partner"), NOBODY)
 
 
 def _framed(low: str, start: int, end: int, before: frozenset[str], after: frozenset[str]) -> bool:
@@ -225,18 +236,32 @@ def _avoided(left: list[Mark], x: Mark) -> str:
     return "maybe" if meant or any(y.kind == "hyp" for y in left) else "near"
 
 
+def lines_of(text: str) -> list[str]:
+    """A text's sentences, and halves of them; a line feed stays with its line."""
+    cuts = [(m.start() + 1, m.end()) for m in ENDS.finditer(text)]
+    starts, ends = [0, *(end for _, end in cuts)], [*(at for at, _ in cuts), len(text)]
+    return [text[a:b] for a, b in zip(starts, ends, strict=True)]
+
+
 @lru_cache(maxsize=1 << 16)
 def read(lex: Lexicon, text: str) -> Reading:
     """What `text` says: what its lines say, which come again more often than it does. One that asks says nothing,
     unless it is the last, as a question is."""
-    *lines, end = LINES.split(text.rstrip())
+    *lines, end = lines_of(text.rstrip())
     whole = read_line(lex, end, True)
     for line in reversed(lines):
         r = read_line(lex, line, False)
         if r is not NOTHING:
             r = r._replace(**SILENT) if line.rstrip().endswith("?") else r
             whole = Reading._make(map(add, r, whole)) if whole is not NOTHING else r
+    if whole.patterns or whole.foreign:
+        return whole._replace(faults=(*form_faults(text, whole.patterns, whole.foreign), *whole.faults))
     return whole
+
+
+@lru_cache(maxsize=1 << 16)
+def read_loosely(lex: Lexicon, text: str) -> Reading:
+    return read(lex, text).loosely
 
 
 @lru_cache(maxsize=1 << 16)
@@ -253,7 +278,7 @@ def read_line(lex: Lexicon, line: str, last: bool) -> Reading:
     if not found and not told and shown is NO_SIGNS:
         return NOTHING
     if not found:
-        return Reading(times=told, **shown._asdict())
+        return NOTHING._replace(times=told, patterns=shown.patterns, faults=shown.faults, foreign=shown.foreign)
     out: dict[str, list[Any]] = {k: [] for k in SILENT}
     for i, m in enumerate(found):
         what = _meant(found, i) if m.kind in MEANING else ""
@@ -265,7 +290,7 @@ def read_line(lex: Lexicon, line: str, last: bool) -> Reading:
             out["hints"].append((what.rstrip("?"), m))
         elif what:
             out[what].append(m)
-    return Reading(found, **{k: tuple(v) for k, v in out.items()}, times=told, **shown._asdict())
+    return Reading(found, *map(tuple, out.values()), told, *shown)
 
 
 CLOSE = re.compile(r"\b(?:pass|thread|squeez|slip|clear|fit|skim|scrap|get|edg|com)\w*", re.I)  # what a hair may part
@@ -279,7 +304,7 @@ def _meant(found: tuple[Mark, ...], i: int) -> str:
     m, say = found[i], turned(found, i)
     if m.kind == "contact":
         aside = BROAD.match(m.text) and not OCCURS.search(m.line)
-        aside = aside and not any(x.clause == m.clause and (x.kind == "ego" or _partner(x)) for x in found)
+        aside = aside and not any(x.clause == m.clause and (x.kind == "ego" or x.who) for x in found)
         if say == "yes" and aside:
             return "contact?"
         return {"yes": "contact", "no": "spared", "near": "near", "maybe": "maybe"}[say]
@@ -298,14 +323,10 @@ def _meant(found: tuple[Mark, ...], i: int) -> str:
         return ("quiet" if by.startswith(PERSON) and by != "not" else "quiet?") if say == "no" else asserted
     if m.kind == "avoid":
         close = say == "near" or (say == "yes" and m.text in ("miss", "misses", "missed"))
-        actor = any(0 <= x.start - m.end < 30 and (x.kind == "ego" or _partner(x)) for x in found[i + 1 :])
+        actor = any(0 <= x.start - m.end < 30 and (x.kind == "ego" or x.who) for x in found[i + 1 :])
         return "near" if close else "near?" if say == "yes" and actor else ""
     near = any(x.kind == "neg" and x.end <= m.start and gap(x, m) <= 3 for x in found[:i])
     return "trouble" if say != "no" else "normal" if near else "maybe"
-
-
-def _partner(m: Mark) -> bool:
-    return any(name == "partner" for name, _ in m.names)
 
 
 def _unsaid(m: re.Match[str]) -> str:

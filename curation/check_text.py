@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from typing import Any, NamedTuple
 
 from curation.check_phrases import Worded
-from curation.check_reading import NOTHING, Mark, Reading, read
+from curation.check_reading import NOTHING, Mark, Reading, read, read_loosely
 from curation.lexicon import Lexicon, lexicon
 from curation.tasks import TaskPack, canonical
 from curation.types import Clip, Json
@@ -130,13 +130,18 @@ class Context:
             if "question" not in s.owner or (s.key == "answer" and not s.owner.get("options"))
         ]  # fmt: skip
 
-    @property
+    @cached_property
     def cls(self) -> str | None:
         return (self.event or {}).get("class")
 
-    @property
+    @cached_property
     def event_s(self) -> float | None:
         return (self.event or {}).get("event_s")
+
+    @cached_property
+    def loosely(self) -> list[Reading]:
+        """The readings of `prose`, their hints taken for what they hint at."""
+        return [read_loosely(self.lex, s.text) if r.hints else r for s, r in self.prose]
 
     @cached_property
     def lex(self) -> Lexicon:
@@ -154,10 +159,22 @@ class Context:
 
 
     @cached_property
-    def held(self) -> tuple[tuple[str, str | None], ...]:
+    def held(self) -> Held:
         """What is known of weather, light, place and (unless the ego vehicle only watches) the class."""
         cls = self.cls if (self.event or {}).get("ego_role") != "witness" else None
-        return ("class", cls), *((name, self.known(name)) for name in self.lex.together)
+        return _held((("class", cls), *((name, self.known(name)) for name in self.lex.together)))
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """What is known, by name; one object for all clips of which the same is known, so that it is quickly looked up."""
+
+    known: dict[str, str | None]
+
+
+@lru_cache(maxsize=1 << 14)
+def _held(known: tuple[tuple[str, str | None], ...]) -> Held:
+    return Held(dict(known))
 
 
 class Finding(NamedTuple):
@@ -173,19 +190,28 @@ def class_clash(r: Reading, cls: str | None, *, early: bool = False) -> tuple[Ma
     """The mark that says another class than `cls`, and what it says; `early`: the text is not about the whole clip."""
     if not (r.contact or r.near or r.spared or r.normal or r.quiet):
         return None
-    whole = [m for m in (*r.spared, *r.normal) if not early and not EARLY.search(m.line.casefold())]
-    calm = [m for m in whole if m in r.normal]
-    harmless = [m for m in r.spared if m.kind == "apart" and not m.sure]  # "unscathed": there was a danger
-    wrong: dict[Any, list[tuple[str, Sequence[Mark]]]] = {
-        "collision": [("a near-collision", () if early else r.near), ("that there is no contact", whole)],
-        "near_collision": [("a collision", r.contact), ("normal driving", () if r.near or r.spared else calm)],
-        "normal": [("a collision", r.contact), ("a near-collision", [*r.near, *harmless])],
-        None: [("a collision", r.contact), ("a near-collision", r.near), ("normal driving", calm)],
-    }
-    quiet = [m for m in r.quiet if not EARLY.search(m.line.casefold())]
-    wrong["near_collision"].append(("that nobody had to evade", () if early or r.near else quiet))
-    clashes = [(said[0], what) for what, said in wrong.get(cls, ()) if said]
-    return clashes[0] if clashes and not (cls == "collision" and r.contact) else None
+    if cls == "collision" and r.contact:
+        return None
+    clashes: list[tuple[Sequence[Mark], str]] = []
+    if cls == "collision":
+        clashes = [(() if early else r.near, "a near-collision"), (_whole(r.spared, early), "that there is no contact")]
+        clashes.append((_whole(r.normal, early), "that there is no contact"))
+    elif cls == "near_collision":
+        calm = () if r.near or r.spared else _whole(r.normal, early)
+        quiet = () if early or r.near else _whole(r.quiet, False)
+        clashes = [(r.contact, "a collision"), (calm, "normal driving"), (quiet, "that nobody had to evade")]
+    elif cls == "normal":
+        harmless = [m for m in r.spared if m.kind == "apart" and not m.sure]  # "unscathed": there was a danger
+        clashes = [(r.contact, "a collision"), ((*r.near, *harmless), "a near-collision")]
+    elif cls is None:
+        clashes = [(r.contact, "a collision"), (r.near, "a near-collision")]
+        clashes.append((_whole(r.normal, early), "normal driving"))
+    return next(((said[0], what) for said, what in clashes if said), None)
+
+
+def _whole(marks: Sequence[Mark], early: bool) -> Sequence[Mark]:
+    """Of these marks those that are about the whole clip."""
+    return [m for m in marks if not EARLY.search(m.line.casefold())] if marks and not early else ()
 
 
 def untold(readings: Sequence[Reading], cls: str | None) -> str | None:
@@ -225,4 +251,6 @@ def attribute_clash(r: Reading, context: Context) -> tuple[Mark, str, str] | Non
 
 def _fits(context: Context, name: str, meant: frozenset[str], holds: str, *, loose: bool) -> bool:
     """Do the values `meant` name `holds`, or (loosely) one that may be said of the same clip?"""
-    return bool(meant & {holds, *(context.lex.together[name].get(holds, ()) if loose and len(meant) == 1 else ())})
+    if holds in meant:
+        return True
+    return loose and len(meant) == 1 and not meant.isdisjoint(context.lex.together[name].get(holds, ()))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from curation.check_reading import NOUN, Mark, gap, read
+from curation.check_reading import NOBODY, NOUN, Mark, gap, read
 from curation.check_text import Context, Finding
 
 ONLY = re.compile(r"\bnot (just|merely|only|simply) (a |an )?$")
@@ -19,18 +19,17 @@ def told_who(value: Any, context: Context) -> Iterator[Finding]:
     role, partner = (context.event or {}).get("ego_role"), context.known("partner")
     if context.cls in (None, "normal"):
         return
-    for s, r in context.prose:
+    for (s, r), loose in zip(context.prose, context.loosely, strict=True):
         wrong, right = [], False
-        loose = r.loosely
         for m in (*loose.contact, *loose.near):
             around = [x for x in r.marks if x.line == m.line]
-            others = [x for x in around if _names(x) and gap(x, m) <= 7]
-            named = set().union(*(_names(x) for x in others))
+            others = [x for x in around if x.who and gap(x, m) <= 7]
+            named = NOBODY.union(*(x.who for x in others))
             right |= partner in named
             if partner and named and partner not in named and role != "witness":
                 beside = any(x.kind == "ego" for x in around if x.clause == m.clause)  # not: slides into the ditch
                 plain = m.sure and len(named) == 1 and beside
-                wrong += [(x, plain) for x in others if x.clause == m.clause and (beside or _names(x) != {"object"})]
+                wrong += [(x, plain) for x in others if x.clause == m.clause and (beside or x.who != {"object"})]
             else:
                 yield from _role_clash(_role(around, m), m, role, s.pointer)
         if wrong and not right:  # beside the right one, another may be told
@@ -38,7 +37,7 @@ def told_who(value: Any, context: Context) -> Iterator[Finding]:
             yield Finding("told_partner", s.pointer, f"'{wrong[0][0].text}', but the partner is {partner}", severity)
         for m in r.marks:
             if m.kind in ROLES and not ONLY.search(m.before):
-                left = [x for x in r.marks if x.line == m.line and x.end <= m.start and (x.kind == "ego" or _names(x))]
+                left = [x for x in r.marks if x.line == m.line and x.end <= m.start and (x.kind == "ego" or x.who)]
                 ego = not left or left[-1].kind == "ego"
                 told = ROLES[m.kind] if ego else "" if m.kind == "watch" else ROLES[OTHER_WAY[m.kind]]
                 yield from _role_clash(told, m, role, s.pointer, sure=bool(left))
@@ -55,14 +54,6 @@ BY = re.compile(r"(?: (?:down|over|off|out))?(?: (?:from|in|on|at) (?:the |its |
 PRONOUN = re.compile(r"\b(it|he|she|they|which|who|what)\b", re.I)
 
 
-NOBODY: frozenset[str] = frozenset()
-
-
-def _names(m: Mark) -> frozenset[str]:
-    """The partners that a mark may mean."""
-    return next((v for name, v in m.names if name == "partner"), NOBODY) if m.names else NOBODY
-
-
 def _role_clash(told: str | None, m: Mark, role: str | None, at: str, *, sure: bool = True) -> Iterator[Finding]:
     if told and role in ("striking", "struck", "witness") and told != role:
         note = f"'{m.line.strip(' .;')[:80]}' says {told}, but the ego vehicle is {role}"
@@ -75,7 +66,7 @@ def _role(near: list[Mark], m: Mark) -> str | None:
     noun = NOUN.match(m.text) and not m.line.startswith(" into", m.end)
     if noun or m.kind != "contact" or any(x.kind == "watch" for x in near) or m.text.startswith(("touch", "escap")):
         return None
-    actors = [x for x in near if x.kind in ("ego", "someone") or _names(x)]
+    actors = [x for x in near if x.kind in ("ego", "someone") or x.who]
     left = [x for x in actors if x.end <= m.start and not GOVERNED.search(x.before)]
     pronoun = PRONOUN.search(m.line[left[-1].end if left and left[-1].clause == m.clause else 0 : m.start])
     if not left and not pronoun:
@@ -100,20 +91,20 @@ def partner_told(value: Any, context: Context) -> Iterator[Finding]:
     if not partner or context.cls in (None, "normal") or context.clip.role == "pre_event":
         return
     said = [m for s, r in context.prose if "question" not in s.owner for m in r.marks if m.names or m.kind == "someone"]
-    named = {v for m in said for v in _names(m)}
+    named = {v for m in said for v in m.who}
     anybody = partner in MOTORS and any(m.kind == "someone" for m in said)
     for s, r in context.prose:  # who comes nearest is no other, either
         asked = read(context.lex, s.owner["question"]) if s.key == "answer" and WHO.match(s.owner["question"]) else None
-        other = [m for m in r.marks if _names(m)]
+        other = [m for m in r.marks if m.who]
         if (
             asked
             and other
-            and not any(partner in _names(m) for m in other)
+            and not any(partner in m.who for m in other)
             and (asked.contact or asked.near or any(m.kind in ("peak", "avoid") for m in asked.marks))
         ):
             yield Finding("told_partner", s.pointer, f"'{other[0].text}', but the partner is {partner}", "warning")
     if named and partner not in named and not anybody:
-        who = next(m.text for m in said if _names(m))
+        who = next(m.text for m in said if m.who)
         yield Finding("told_partner", "", f"no text names the partner, {partner}; one names '{who}'", "warning")
 
 

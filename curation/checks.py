@@ -13,7 +13,6 @@ from itertools import pairwise
 from typing import Any
 
 from curation.check_answers import answers
-from curation.check_form import form_faults
 from curation.check_questions import leaks, options
 from curation.check_reading import Mark, Reading, read
 from curation.check_text import Context, Finding, Said, attribute_clash, class_clash, untold
@@ -121,9 +120,9 @@ def told_time(value: Any, context: Context) -> Iterator[Finding]:
             yield Finding("time_outside", s.pointer, f"'{t.text}', but the clip ends at {end:.2f} s")
         if t.back:
             yield Finding("time_reversed", s.pointer, f"'{t.text}' runs backwards")
-    for s, r in context.prose:
-        if context.event_s is not None and s.span and s.span[1] < context.event_s - FAR_S and r.loosely.contact:
-            m = r.loosely.contact[0]
+    for (s, r), loose in zip(context.prose, context.loosely, strict=True):
+        if s.span and loose.contact and context.event_s is not None and s.span[1] < context.event_s - FAR_S:
+            m = loose.contact[0]
             note = f"'{m.text}' in seconds that end at {s.span[1]}, but the event is at {context.event_s} s"
             yield Finding("told_time", s.pointer, note, "error" if m.sure else "warning")
         if r.times and event.get("time_basis") != "onset":
@@ -173,15 +172,16 @@ def told_class(value: Any, context: Context) -> Iterator[Finding]:
     if context.clip.role == "pre_event":
         return
     witness = (context.event or {}).get("ego_role") == "witness"
-    for s, r in context.prose:
+    order = kinds(context.pack)
+    for (s, r), loose in zip(context.prose, context.loosely, strict=True):
         kind = s.owner.get("step", "")
         guess = "predict" in kind  # may be wrong; but "they never meet" is none
         before = context.event_s is not None and s.span is not None and s.span[1] <= context.event_s + 0.3
-        early = before or kind in kinds(context.pack)[:-1]
+        early = before or kind in order[:-1]
         clash = None if guess else class_clash(r, context.cls, early=early)
-        step = kind in kinds(context.pack)[1:-1]  # tells what was seen so far, if not always with care
+        step = kind in order[1:-1]  # tells what was seen so far, if not always with care
         doubt = not clash and not witness and (r.hints or (early and step)) and not guess
-        hint = class_clash(r.loosely, context.cls, early=early and not step) if doubt else None
+        hint = class_clash(loose, context.cls, early=early and not step) if doubt else None
         if guess and context.cls == "collision" and not witness:
             hint = class_clash(r, context.cls)
         for mark, what in filter(None, (clash, hint)):
@@ -307,9 +307,9 @@ def form(value: Any, context: Context) -> Iterator[Finding]:
     Numbers with units of speed and length are errors unless the metadata has the number: a picture does not show them.
     """
     for s, r in context.told:
-        if r.patterns or r.faults or r.foreign:
+        if r.faults:
             had = " ".join(str(v) for v in context.attributes.values()).casefold()
-            for rule, severity, message, number in (*form_faults(s.text, r.patterns, r.foreign), *r.faults):
+            for rule, severity, message, number in r.faults:
                 if not (number and number in had):
                     yield Finding(rule, s.pointer, message, severity)
 

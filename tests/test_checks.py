@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from curation import draft, tasks
 from curation.check_form import PATTERNS, signs
-from curation.check_reading import LINES
+from curation.check_reading import lines_of
 from curation.check_text import Context, Finding, walk
 from curation.checks import RULES, check_record
 from curation.deal import deal
@@ -1036,7 +1036,7 @@ def test_no_form_is_missed_for_the_words_it_is_tried_by() -> None:
     planted += [p for some in MORE.values() for p in some]
     missed = set()
     for _, task, value in planted:
-        for line in (line for s in walk(PACKS[task], value)[0] for line in LINES.split(s.text)):
+        for line in (line for s in walk(PACKS[task], value)[0] for line in lines_of(s.text)):
             found = {rule for rule, *_ in signs(PACKS[task], line, line.lower(), WORD.findall(line.lower())).faults}
             missed |= {
                 (rule, line) for rule, expression, *_ in PATTERNS if expression.search(line) and rule not in found
