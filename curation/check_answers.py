@@ -89,9 +89,9 @@ def _answer_clash(question: str, answer: str, offered: list[str], context: Conte
         return clash
     if early or context.cls is None:
         return None
-    if told.marks and not told.spared and (said := class_clash(told, context.cls)):
-        if not HYPOTHETICAL.search(question) and not HYPOTHETICAL.search(answer):
-            return f"'{answer}' says {said[1]}, but the event is {context.cls}"
+    said = class_clash(told, context.cls) if told.marks and not told.spared else None
+    if said and not HYPOTHETICAL.search(question) and not HYPOTHETICAL.search(answer):
+        return f"'{answer}' says {said[1]}, but the event is {context.cls}"
     role, part = (context.event or {}).get("ego_role"), _part(answer) if context.cls == "collision" else None
     if (
         part

@@ -31,7 +31,8 @@ TAKEN = Worded(r"""\b(?:damage[ds]?|dent(?:s|ed)?|crumpled|injur\w+|airbags?|wre
 |(?:this|the|an?) (?:\w+ )?(?:uneventful|normal|ordinary|routine|incident-free|unremarkable)
  (?:\w+ )?(?:drive|driving|trip|journey|clip|ride)
 |the evasive (?:manoeuvre|maneuver|action)|knocked (?:off|down|over|him|her|it))\b""",
-"blow|incident|emergency|into|barely|saved?|uneventful|normal|ordinary|routine|free|unremarkable|evasive|knocked")  # fmt: skip
+"blow|incident|emergency|into|barely|saved?|uneventful|normal|ordinary|routine|free|unremarkable|evasive"
+"|knocked")  # fmt: skip
 BEFORE = re.compile(r"\b(?:before|until|after|once|when)(?: \w+){1,4} $", re.I)
 OPENED = Worded(r"\bif (?:there|any\w*|one|it|at all|so|he|she|they)\b|\bor not\b", "if|not")
 SHOWS = """(?:makes?|shows?|shown|proves?|sees?|seen|plain|evident|clear|obvious|suggests?|indicates?|reveals?|tells?
@@ -40,8 +41,10 @@ TOLD = Worded(r"\banswer (?:is|being|must be)\b|\(answer|\bhint:|\((?:yes|no)\)"
 LEADING = Worded(rf"""^\W*(?:is|are|was|were|do|does|did|has|have|would|could|can|will)n['’]t\b
 |\bit (?:is |not )?(?:clear|obvious|plain|evident) that\b
 |\b(?:as|since|given that|seeing that|because) [^?]{{0,60}}?\b{SHOWS}\b
-|\b(?:obviously|evidently|undoubtedly|of course|needless to say|as expected|no doubt|surely)\b""", rf"t|{SHOWS}|course|needless|expected|doubt")  # fmt: skip
-TAG = compiled(rf""", (?:{AUX}(?:n['’]t)? (?:it|there|he|she|they|we|that)(?: not)?|right|correct|yes|no)\?\W*$""", re.I)
+|\b(?:obviously|evidently|undoubtedly|of course|needless to say|as expected|no doubt|surely)\b""",
+    rf"t|{SHOWS}|course|needless|expected|doubt")  # fmt: skip
+TAG = compiled(rf""", (?:{AUX}(?:n['’]t)? (?:it|there|he|she|they|we|that)(?: not)?
+|right|correct|yes|no)\?\W*$""", re.I)  # fmt: skip
 GENERIC = Worded(r"""\b(?:conditions?|statements?|of these|of the following|true|holds?|appl(?:y|ies)|can be said
 |correct|describes?|fits?|match(?:es)?|circumstances?|setting)\b""", "these|following|said")  # fmt: skip
 OF_DAY = compiled(r"""\b(?:time|part|hour|moment|period) of (?:the )?day\b|\bin the day\b
@@ -160,9 +163,9 @@ def _suggested(lex: Lexicon, question: str) -> str | None:
             clue = next((c for v in vs if yes and (c := _clue(lex.pack, name, v, question, but=m))), None)
             if clue:
                 return f"'{clue}' tells whether '{m.text}' holds"
-    *stated, asks = lines_of(question.rstrip())
-    if not stated or not asks.endswith("?"):
+    if not question.rstrip().endswith("?"):
         return None
+    *stated, asks = lines_of(question.rstrip())
     asked = set(meaning(lex.pack, asks).words)
     for line in stated:
         if len(asked) > 1 and asked - {"ego"} <= set(meaning(lex.pack, line).words) and not line.rstrip().endswith("?"):

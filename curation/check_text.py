@@ -157,7 +157,6 @@ class Context:
             self.facts[name] = found
         return self.facts[name]
 
-
     @cached_property
     def held(self) -> Held:
         """What is known of weather, light, place and (unless the ego vehicle only watches) the class."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -36,7 +37,11 @@ def spread(function: Callable[[A], B], items: Sequence[A], workers: int) -> Iter
 
 
 def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, and do not outlive it: a killed parent would leave its workers waiting for ever."""
+    """Leave Ctrl-C to the parent, and do not outlive it: a killed parent would leave its workers waiting for ever.
+
+    What a worker remembers from item to item is no garbage; looking for some among it takes a tenth of its time.
+    """
+    gc.set_threshold(50_000, 50, 50)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = parent_process()
     if parent is not None:
