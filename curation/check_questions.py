@@ -138,7 +138,7 @@ def _tells_answer(lex: Lexicon, question: str, offered: tuple[str, ...], answer:
         return f"'{m.group()}' tells the answer"
     closed = answer.casefold().strip(" .") in ("yes", "no")
     if closed and offered:
-        if m := LEADING.search(question) or ("," in question and TAG.search(question)):
+        if m := LEADING.search(question) or (TAG.search(question) if "," in question else None):
             return f"'{m.group().strip(' ,')[:60]}' suggests the answer"
         return _suggested(lex, question)
     low = question.casefold()

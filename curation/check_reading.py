@@ -58,8 +58,8 @@ NOBODY: frozenset[str] = frozenset()
 
 
 class Mark(NamedTuple):
-    """A word that matters: its kind, where in its line (a sentence, or half of one) it stands, and what it names; `who`:
-    of that, the partners it may mean."""
+    """A word that matters: its kind, where in its line (a sentence, or half of one) it stands, and what it names; of
+    that, the partners (`who`) it may mean."""
 
     kind: str
     text: str
@@ -115,18 +115,18 @@ SILENT: dict[str, Any] = dict.fromkeys(
 
 def marks(lex: Lexicon, line: str, low: str, words: list[str], last: bool) -> tuple[Mark, ...]:
     """The marks of a line in order; where it is not the `last` of its text, the text goes on."""
-    begins, many, found, breaks, end, stops, here = lex.begins, lex.begins.many, [], None, 0, 0, 0
+    begins, pairs, found, breaks, end, stops, here = lex.begins, lex.begins.pairs, [], None, 0, 0, 0
     starting = list(map(begins.__getitem__, words))
     if not any(starting):
         return ()
     low += "" if last else " x"
-    for word, patterns in zip(words, starting, strict=True):
-        at = low.index(word, here)
-        here = at + len(word)
-        if not patterns or at < end or (word in many and not many[word].match(low, at)):
+    ends = [here := low.index(word, here) + len(word) for word in words]
+    for i, patterns in enumerate(starting):
+        at = ends[i] - len(words[i])
+        if not patterns or at < end:
             continue
         kind, longest = "", at
-        for kind_, pattern in patterns:
+        for kind_, pattern in pairs[low[at : ends[i + 1] if i + 1 < len(ends) else None]]:
             m = pattern.match(low, at)
             if m and m.end() > longest:
                 kind, longest = kind_, m.end()
@@ -290,7 +290,7 @@ def read_line(lex: Lexicon, line: str, last: bool) -> Reading:
             out["hints"].append((what.rstrip("?"), m))
         elif what:
             out[what].append(m)
-    return Reading(found, *map(tuple, out.values()), told, *shown)
+    return Reading._make((found, *map(tuple, out.values()), told, *shown))
 
 
 CLOSE = re.compile(r"\b(?:pass|thread|squeez|slip|clear|fit|skim|scrap|get|edg|com)\w*", re.I)  # what a hair may part

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import regex
@@ -34,7 +34,6 @@ SEPARATORS = " -,'’"  # what may stand between the words of one mark
 LETTERS = re.compile(r"[a-z]{2}(?![?*{|])")
 PART = re.compile(r"(?<!L)<(\w+)>")
 BEHIND = re.compile(r"\(\?<=[^()]*\)")
-MANY = 6
 MOST = 1 << 17  # words remembered
 Names = tuple[tuple[str, frozenset[str]], ...]  # what a word names, by the name of the ontology
 
@@ -44,17 +43,10 @@ class Beginnings(dict[str, tuple[tuple[str, Any], ...]]):
     so that an expression costs nothing where its first word does not stand."""
 
     def __init__(self, kinds: dict[str, list[str]], lists: dict[str, list[str]]) -> None:
-        self.all = [
-            (kind, e, regex.compile(rf"(?:{e})(?!\w)", ignore_unused=True, **lists))
-            for kind, spelled in kinds.items() for e in spelled
-        ]  # fmt: skip
-        self.alone = {
-            e: regex.compile(BEHIND.sub("", e), ignore_unused=True, **lists) if "(?<=" in e else p
-            for _, e, p in self.all
-        }
-        self.by_letters: dict[str, list[tuple[str, str, Any]]] = {}
-        self.lists = lists
-        self.many: dict[str, Any] = {}  # of words with which many may begin: where this does not match, none does
+        self.all = [(kind, e) for kind, spelled in kinds.items() for e in spelled]
+        self.by_letters: dict[str, list[tuple[str, str]]] = {}
+        self.pairs = _Pairs(self)
+        self.compiled = cache(partial(regex.compile, ignore_unused=True, **lists))
 
     def __missing__(self, word: str) -> tuple[tuple[str, Any], ...]:
         if len(self) >= MOST:
@@ -63,22 +55,44 @@ class Beginnings(dict[str, tuple[tuple[str, Any], ...]]):
         if letters not in self.by_letters:
             self.by_letters[letters] = [x for x in self.all if self._may(x[1], letters)]
         longer = [word + c for c in SEPARATORS]
-        here = [
-            (kind, e, pattern) for kind, e, pattern in self.by_letters[letters]
-            if self.alone[e].fullmatch(word) or any(self.alone[e].fullmatch(w, partial=True) for w in longer)
-        ]  # fmt: skip
-        if len(here) >= MANY:
-            whole = "|".join(e for _, e, _ in here)
-            self.many[word] = regex.compile(rf"(?:{whole})(?!\w)", ignore_unused=True, **self.lists)
-        self[word] = found = tuple((kind, pattern) for kind, _, pattern in here)
-        return found
+        found = []
+        for kind, e in self.by_letters[letters]:
+            first = self._first(e)
+            if first.fullmatch(word) or any(first.fullmatch(w, partial=True) for w in longer):
+                found.append((kind, self.pattern(e)))
+        self[word] = tuple(found)
+        return self[word]
+
+    def pattern(self, expression: str) -> Any:
+        return self.compiled(rf"(?:{expression})(?!\w)")
+
+    def _first(self, expression: str) -> Any:
+        """The expression by which its first word is told."""
+        return self.compiled(BEHIND.sub("", expression)) if "(?<=" in expression else self.pattern(expression)
 
     def _may(self, expression: str, letters: str) -> bool:
         """May `expression` begin with these letters?"""
         first = LETTERS.match(expression)
         if first:
             return bool(first.group() == letters)
-        return self.alone[expression].fullmatch(letters, partial=True) is not None
+        return self._first(expression).fullmatch(letters, partial=True) is not None
+
+
+class _Pairs(dict[str, tuple[tuple[str, Any], ...]]):
+    """The same by a word and the one behind it, as they stand in a text: next to nothing begins with most pairs."""
+
+    def __init__(self, begins: Beginnings) -> None:
+        self.begins = begins
+
+    def __missing__(self, pair: str) -> tuple[tuple[str, Any], ...]:
+        if len(self) >= MOST:
+            self.clear()
+        first = WORD.match(pair)
+        here = self.begins[first.group()] if first else ()
+        self[pair] = found = tuple(
+            (kind, p) for kind, p in here if "(?<=" in p.pattern or p.match(pair, partial=True)
+        )  # fmt: skip
+        return found
 
 
 @cache

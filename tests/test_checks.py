@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from curation import draft, tasks
 from curation.check_form import PATTERNS, signs
+from curation.check_phrases import Worded
 from curation.check_reading import lines_of
 from curation.check_text import Context, Finding, walk
 from curation.checks import RULES, check_record
@@ -698,9 +699,12 @@ def test_no_mark_is_missed_for_the_word_it_begins_with() -> None:
         *(s.text for some in PLANTED.values() for _, task, v in some for s in walk(PACKS[task], v)[0]),
     ]
     for text in texts:
-        for token in WORD.finditer(text.lower()):
-            here = {kind for kind, _, pattern in lex.begins.all if pattern.match(text.lower(), token.start())}
+        tokens = list(WORD.finditer(text.lower()))
+        for i, token in enumerate(tokens):
+            here = {kind for kind, e in lex.begins.all if lex.begins.pattern(e).match(text.lower(), token.start())}
             assert here <= {kind for kind, _ in lex.begins[token.group()]}, (token.group(), text)
+            pair = text.lower()[token.start() : tokens[i + 1].end() if i + 1 < len(tokens) else None]
+            assert here <= {kind for kind, _ in lex.begins.pairs[pair]}, (pair, text)
             tried |= here
     assert {"ego", "contact", "near", "normal", "neg", "hyp", "if", "value", "partner truck"} <= tried
 
@@ -1028,6 +1032,19 @@ def test_what_only_looks_like_a_fault_of_form_is_none(name: str, text: str) -> N
 ])  # fmt: skip
 def test_what_only_looks_like_a_faulty_question_is_none(name: str, item: Json) -> None:
     assert SCENES[name].check("vqa", question(**item)) == []
+
+
+def test_no_expression_misses_a_text_for_the_words_it_is_tried_by() -> None:
+    planted = [*(p for some in PLANTED.values() for p in some), *(p for some in FAMILIES.values() for p in some)]
+    texts = {s.text for _, task, value in planted for s in walk(PACKS[task], value)[0]} | {
+        "isn't it raining?", "It rains, right?", "It hits the van, doesn't it?", "(Answer: yes) What falls?", "Or not?",
+        "As the wet road shows, what falls?", "In which part of the day, in spite of the near miss?", "A near-crash.",
+        "A fender-bender, a fenderbender, a pileup.", "the near miss", "the nearmiss", "Which of these can be said?",
+    }  # fmt: skip
+    for text in texts:
+        for worded in Worded.every:
+            assert bool(worded.search(text)) == bool(worded.expression.search(text)), (worded.expression.pattern, text)
+    assert sum(bool(w.search(t)) for t in texts for w in Worded.every) > 300
 
 
 def test_no_form_is_missed_for_the_words_it_is_tried_by() -> None:
