@@ -59,14 +59,39 @@ def answers(value: Any, context: Context) -> Iterator[Finding]:
         if question is None:  # one of a bank: the schema asks
             shape = context.pack.schema["properties"].get(at[1:], {})
             question, offered = shape.get("description"), shape.get("properties", {}).get("answer", {}).get("enum", [])
-        if not isinstance(question, str) or answer not in offered or item.get("answerable") is False:
+        if not isinstance(question, str) or not isinstance(answer, str) or item.get("answerable") is False:
             continue
-        why = _answer_clash(question, str(answer), offered, context)
+        if answer not in offered:
+            why = None if offered else _far_time(question, answer, context)
+        else:
+            why = _answer_clash(question, answer, offered, context)
         if why:
             yield Finding("answer_wrong", f"{at}/answer", why)
-        elif item.get("question") and answer in ("yes", "no") and (asked := _unresolved(question, context)):
-            note = f"'{answer}' to '{asked}', but no class is resolved"
-            yield Finding("class_unresolved", f"{at}/answer", note, "warning")
+        elif offered and item.get("question"):
+            if answer in ("yes", "no") and (asked := _unresolved(question, context)):
+                note = f"'{answer}' to '{asked}', but no class is resolved"
+                yield Finding("class_unresolved", f"{at}/answer", note, "warning")
+            elif clash := _hinted(question, answer, context):
+                note = f"'{answer}' says {clash}, but the event is {context.cls}"
+                yield Finding("answer_wrong", f"{at}/answer", note, "warning")
+
+
+def _hinted(question: str, answer: str, context: Context) -> str:
+    """Which other class a chosen answer hints at."""
+    told = read(context.lex, answer)
+    if not told.hints or not context.cls or context.clip.role == "pre_event" or HYPOTHETICAL.search(question):
+        return ""
+    clash = class_clash(told.loosely, context.cls)
+    return clash[1] if clash else ""
+
+
+def _far_time(question: str, answer: str, context: Context) -> str | None:
+    """Why a time that is told freely is not the labelled one that is asked for."""
+    told = ranges(answer, context.clip.duration_s)
+    at = labelled(question, context) if told and context.clip.role != "pre_event" and WH.search(question) else None
+    if at is None or HYPOTHETICAL.search(question) or min(_far(t, at) for t in told) <= FAR_S:
+        return None
+    return f"'{answer}', but the label says {at} s"
 
 
 def _unresolved(question: str, context: Context) -> str:

@@ -86,7 +86,7 @@ REFUSAL = any_of(rf"""
     \b(?:as|being|am|i['’]m) (?:just |only |merely )?an? {MODEL}\b
     \b(?:language|ai|vision) (?:model|assistant)s?\b
     \bi(?:['’]m| am) (?:so |very |truly |really )?(?:sorry|afraid)\b
-    \bsorry(?:,|[.!]$| (?:but|for|about|i)\b)
+    ^\W*(?:(?:so|very|truly) )?sorry(?:,|[.!]$| (?:but|for|about|i)\b)
     \b(?:apologi[sz]e|apologies)\b
     \bforgive me\b
     \bi {NOT} feel (?:comfortable|right|able)\b

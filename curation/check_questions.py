@@ -34,6 +34,8 @@ TAKEN = Worded(r"""\b(?:damage[ds]?|dent(?:s|ed)?|crumpled|injur\w+|airbags?|wre
 "blow|incident|emergency|into|barely|saved?|uneventful|normal|ordinary|routine|free|unremarkable|evasive"
 "|knocked")  # fmt: skip
 BEFORE = re.compile(r"\b(?:before|until|after|once|when)(?: \w+){1,4} $", re.I)
+ALREADY = re.compile(r"\W*(?:after|given that|since|because|now that|once|seeing that|as) [^,;:?]*$", re.I)
+DEGREE = re.compile(r"\W*(?:(?:by|at|to|in) )?how (?!does|do|did|is|was|are|the)\w+", re.I)
 OPENED = Worded(r"\bif (?:there|any\w*|one|it|at all|so|he|she|they)\b|\bor not\b", "if|not")
 SHOWS = """(?:makes?|shows?|shown|proves?|sees?|seen|plain|evident|clear|obvious|suggests?|indicates?|reveals?|tells?
 |confirms?|betrays?)"""
@@ -104,6 +106,7 @@ def _also_right(question: str, offered: Sequence[str], answer: str, context: Con
         return  # no option says what can be held against the metadata, or the answer says what does not hold
     about = asked_of(question) or (frozenset(ASKED) if GENERIC.search(question) else frozenset())
     about |= true[chosen] or frozenset()
+    about -= frozenset(ASKED) if DEGREE.match(question) else frozenset()  # "how heavy is the rain?"
     at = labelled(question, context)
     for i in range(len(offered)):
         mine, its = (spans[chosen][:1], spans[i]) if spans else ([], [])
@@ -198,10 +201,14 @@ def _tells_class(lex: Lexicon, question: str, offered: tuple[str, ...]) -> tuple
     plain = WH.search(question) and not HYPOTHETICAL.search(question)
     given = GIVEN.search(question) or (plain and TAKEN.search(question)) or None
     for r, severity in ((sure, "error"), (sure.loosely, "warning")):
-        stated = [m for m in (*r.contact, *r.near) if "?" in question and not m.line.rstrip().endswith("?")]
+        happens = (*r.contact, *r.near)
+        stated = [m for m in happens if "?" in question and not m.line.rstrip().endswith("?")]
+        stated += [m for m in happens if ALREADY.match(m.before)]
         before = [m for m in r.maybe if BEFORE.search(m.before)]
-        taken = [*r.contact, *r.near, *sure.normal, *sure.spared, *before] if plain else stated
+        taken = [*happens, *sure.normal, *sure.spared, *before] if plain else stated
         if (given or taken) and not OPENED.search(question):
-            denied = any(read(lex, o).spared for o in offered)
-            return ("", "") if denied else (given.group() if given else taken[0].text, severity)
+            if any(NOBODY.match(o) or read(lex, o).spared for o in offered):
+                return "", ""
+            what, degree = given.group() if given else taken[0].text, not given and DEGREE.match(question)
+            return what, "warning" if degree else severity
     return "", ""

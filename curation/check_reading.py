@@ -51,6 +51,8 @@ OTHER = re.compile(rf"\W+(?:or|versus|from) (?:an? |merely |only )*{CLASS}", re.
 ONE = re.compile(rf"{CLASS}\W+(?:or|versus|from) (?:an? |merely |only )*$", re.I)
 LISTED = frozenset(("contact", "near", "evasive", "conflict", "danger"))
 LIST = re.compile(r"(?:,|,? ?(?:or|nor|and))(?: (?:an?|any|the|hard|sudden|sharp|abrupt|or|nor|and|even)\b)* ?")
+COMPOUND = re.compile("-[a-z]")  # "misty-blue"
+NAY = re.compile(r",? no[.;,!]")  # "a crash, no."
 THIRD = re.compile(r"\w+s$")  # "hits" is not what "does not" before it turns
 
 
@@ -138,15 +140,15 @@ def marks(lex: Lexicon, line: str, low: str, words: list[str], last: bool) -> tu
             continue
         if breaks is None:
             breaks = [m.start() for m in BREAK.finditer(low)]
-        clause, text = stops + bisect(breaks, at), low[at:end]
+        clause, text, whole = stops + bisect(breaks, at), low[at:end], not COMPOUND.match(low, end)
         if kind == "value":
             known, names = named(lex, text)
             if known not in lex.weak or _framed(low, at, end, *lex.weak[known]):
-                found.append(Mark(kind, text, at, end, clause, line, names, who=_partners(names)))
+                found.append(Mark(kind, text, at, end, clause, line, names, whole, _partners(names)))
         else:
             names, sure = lex.told.get(kind, ()), kind[-1] != "?"
-            kind, who = "value" if names else kind.rstrip("?"), _partners(names)
-            found.append(Mark(kind, text, at, end, clause, line, names, sure, who))
+            kind, sure = "value" if names else kind.rstrip("?"), sure and (whole or not names)
+            found.append(Mark(kind, text, at, end, clause, line, names, sure, _partners(names)))
     return tuple(found)
 
 
@@ -198,6 +200,8 @@ def turned(found: tuple[Mark, ...], i: int) -> str:
         able = m.kind == "value" and x.text.startswith(("unable", "fail", "too late", "cannot", "impossible"))
         if x.kind == "neg" and far <= 6 and not other and not able:
             return "no"
+    if NAY.match(m.line, m.end):
+        return "no"
     for x in right:
         far = gap(m, x)
         if x.kind == "hair" and m.kind == "avoid" and far <= 6:

@@ -43,6 +43,7 @@ def told_who(value: Any, context: Context) -> Iterator[Finding]:
                 yield from _role_clash(told, m, role, s.pointer, sure=bool(left))
 
 
+MUTUAL = ("collid", "scrap", "brush", "graz", "touch", "meet", "contact")  # either may be said of both
 ROLES = {"watch": "witness", "striking": "striking", "struck": "struck"}
 OTHER_WAY = {"striking": "struck", "struck": "striking"}
 GOVERNED = re.compile(  # what a preposition stands before is no subject
@@ -57,7 +58,7 @@ PRONOUN = re.compile(r"\b(it|he|she|they|which|who|what)\b", re.I)
 def _role_clash(told: str | None, m: Mark, role: str | None, at: str, *, sure: bool = True) -> Iterator[Finding]:
     if told and role in ("striking", "struck", "witness") and told != role:
         note = f"'{m.line.strip(' .;')[:80]}' says {told}, but the ego vehicle is {role}"
-        doubt = not sure or not m.sure or m.text.startswith("collid")
+        doubt = not sure or not m.sure or m.text.startswith(MUTUAL)
         yield Finding("told_role", at, note, "warning" if doubt else "error")
 
 

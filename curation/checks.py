@@ -185,11 +185,17 @@ def told_class(value: Any, context: Context) -> Iterator[Finding]:
         if guess and context.cls == "collision" and not witness:
             hint = class_clash(r, context.cls)
         for mark, what in filter(None, (clash, hint)):
-            rule, severity = "told_class" if context.cls else "class_unresolved", "error" if clash else "warning"
+            rule = "told_class" if context.cls else "class_unresolved"
+            severity = "error" if clash and not _also_told(r, context.cls) else "warning"
             yield Finding(rule, s.pointer, f"'{mark.text}' says {what}, but the event is {context.cls}", severity)
         if r.evades and context.cls == "normal":
             note = f"'{r.evades[0].text}' is an evasive act, but the event is normal"
             yield Finding("told_class", s.pointer, note, "warning")
+
+
+def _also_told(r: Reading, cls: str | None) -> bool:
+    """Does a text that says another class say this one, too? Then it may only weigh them."""
+    return cls == "near_collision" and bool(r.near) and bool(r.contact)
 
 
 def class_told(value: Any, context: Context) -> Iterator[Finding]:
@@ -218,10 +224,10 @@ def fields(value: Any, context: Context) -> Iterator[Finding]:
                 yield Finding("field", f"{at}/{key}", f"says {said}, but the event is {holds}")
             texts = [s.text for s in context.said if s.pointer.startswith(at)] if key == "conclusion" else []
             text = " ".join(re.split(r"(?<=[.!?])\s+", texts[-1])[-2:]) if texts else ""
-            clash = class_clash(read(context.lex, text), said)
-            if clash:
+            last = read(context.lex, text)
+            if clash := class_clash(last, said):
                 note = f"the last step says {clash[1]} ('{clash[0].text}'), the conclusion {said}"
-                yield Finding("conclusion", f"{at}/{key}", note)
+                yield Finding("conclusion", f"{at}/{key}", note, "warning" if _also_told(last, said) else "error")
 
 
 def told_attribute(value: Any, context: Context) -> Iterator[Finding]:
@@ -242,7 +248,18 @@ def citations(value: Any, context: Context) -> Iterator[Finding]:
     for at, node, shape in context.nodes:
         kind, _, name = str(node["field"]).partition(".") if "field" in shape.names else ("", "", "")
         if name and kind in have and have[kind].get(name) is None and not UNKNOWN.search(str(node.get("text", ""))):
-            yield Finding("citation", f"{at}/field", f"cites {kind}.{name}, which holds nothing")
+            said = _says(read(context.lex, str(node.get("text", ""))), name)
+            note = f"cites {kind}.{name}, which holds nothing"
+            yield Finding("citation", f"{at}/field", note, "error" if said else "warning")
+
+
+def _says(r: Reading, name: str) -> bool:
+    """Does a text tell anything of a field of this name?"""
+    if name in ("class", "ego_role"):
+        return bool(r.contact or r.near or r.spared or r.normal)
+    if name == "partner":
+        return any(m.who for m in r.marks)
+    return bool(r.times) if name.endswith("_s") else any(n == name for m, _ in r.values for n, _ in m.names)
 
 
 UNKNOWN = re.compile(

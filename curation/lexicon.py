@@ -18,7 +18,8 @@ from curation.types import Json
 TURNS = {
     "neg": ["no", "not", r"\w+n['’]t", "cannot", "never", "without", "neither", "nor", "none", "nobody", "nothing",
         "no one", "lacks?", "lack of", "absence of", "free of", "impossible", "rather than", "instead of",
-        "fail(?:s|ed|ing)?(?: to)?", "unable to", "too late to", "far from", "nowhere(?: near)?"],
+        "fail(?:s|ed|ing)?(?: to)?", "rul(?:es?|ed|ing) out", "unable to", "too late to", "far from",
+        "nowhere(?: near)?"],
     "hyp": ["would", "could", "might", "may", "should", "will", r"possib\w*", r"potential\w*", r"likel\w*", "unlikely",
         r"inevitabl\w*", r"unavoidabl\w*", "about to", "going to", "before", r"suppos\w*", r"fear\w*",
         r"expect\w*", "earlier", "previous", "prior", "old", "tr(?:y|ies|ying) to", "bound to", r"suggest\w*",
