@@ -242,9 +242,13 @@ def _avoided(left: list[Mark], x: Mark) -> str:
 
 def lines_of(text: str) -> list[str]:
     """A text's sentences, and halves of them; a line feed stays with its line."""
-    cuts = [(m.start() + 1, m.end()) for m in ENDS.finditer(text)]
-    starts, ends = [0, *(end for _, end in cuts)], [*(at for at, _ in cuts), len(text)]
-    return [text[a:b] for a, b in zip(starts, ends, strict=True)]
+    found, at = [], 0
+    for m in ENDS.finditer(text):
+        end, after = m.span()
+        found.append(text[at : end + 1])
+        at = after
+    found.append(text[at:])
+    return found
 
 
 @lru_cache(maxsize=1 << 16)
