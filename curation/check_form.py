@@ -6,11 +6,13 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, reduce
+from importlib.resources import files
 from operator import or_
 from typing import NamedTuple
 
-from curation.check_phrases import ECHO, HOLDER, OTHERS, REFUSAL, ROADS, WHOLE, any_of, one_of, words_of
+from curation.check_phrases import any_of, one_of, words_of
 from curation.tasks import TaskPack
+from curation.types import Json
 
 MARKUP = any_of(r"""
     ^\s*(?:#{1,6}\s|[-*+•–]\s|>\s|```|~~~)|^\s*(?:\d+|[a-z])[.)]\s.*\n|^\s*(?:-{3,}|={3,}|\*{3,})\s*$
@@ -50,30 +52,23 @@ DAYS = """Monday Tuesday Wednesday Thursday Friday Saturday Sunday January Febru
 PLAIN = set(DAYS.split())
 
 
-# What each expression is, and the words of which every match has one, "#" for unusual signs, "0" for a digit: most
-# texts are tried against next to nothing.
+PART = re.compile(r"<([a-z]+)>")
+FORMS: Json = json.loads(files("schemas").joinpath("words/forms.json").read_text(encoding="utf-8"))
+
+
+def _expression(lines: list[str]) -> re.Pattern[str]:
+    whole = "|".join(lines)
+    while (spelled := PART.sub(lambda m: FORMS["parts"].get(m[1], m[0]), whole)) != whole:
+        whole = spelled
+    return re.compile(whole, re.I)
+
+
+# Rule, expression, the words of which every match has one (see forms.json), and what is wrong.
 PATTERNS = [
-    ("refusal", REFUSAL, """violence harm traumatic distress specialist attorney virtual vision artificial text
-    openai ai i llm chatbot language model assistant assistants models sorry apologise apologize apologies forgive
-    my our against content usage cannot can possible impossible unable able no not without failed appropriate
-    inappropriate unethical ethical irresponsible depict depicts contain contains graphic violent disturbing
-    distressing sensitive harmful explicit upsetting please you professional expert lawyer consult insufficient
-    enough beyond outside t""", "the author refuses"),
-    ("prompt_echo", ECHO, """markdown metadata bullet characters tokens step yaml plain distractors questions
-    captions formats user assistant system human bot chatgpt instruction instructions prompt task question answer
-    response output input caption description explanation json text note rewritten model following your sure
-    certainly okay ok absolutely alright understood got gladly great course problem pleasure noted here below
-    requested instructed asked specified directed per above preceding these you let hope feel happy glad only
-    english now anything clause field sentence segment option clauses fields sentences segments options key keys
-    paragraph paragraphs words word i schema message format ground provided given supplied attached uploaded
-    expert annotator helpful inst level #""", "speaks to or of whoever asked"),
-    ("placeholder", HOLDER, """# todo tbd tba tbc fixme lorem dolor placeholder n nan undefined null asdf qwerty
-    foo bar foobar baz blah yet available given draft template dummy sample example default here completed
-    filled unfilled added determined decided confirmed written done defined announced specified supplied inserted
-    continued fill complete name ref value x y z""",
-        "was never filled in"),
+    *((rule, _expression(node["lines"]), node["words"], node["why"]) for rule, node in FORMS["rules"].items()),
     ("plate", PLATE, "0 plate plates", "reads like a number plate"),
-]  # fmt: skip
+]
+WHOLE = _expression(FORMS["whole"])
 TRIGGERS: dict[str, tuple[int, ...]] = {}  # by word, the patterns that want it
 for _number, _pattern in enumerate(PATTERNS):
     for _needed in _pattern[2].split():
@@ -105,8 +100,8 @@ ENGLISH = words_of("""the a an is are was were has have of in on at and to with 
     there ahead into behind left right he she they his her which who one two while""")  # fmt: skip
 LOANS = words_of("café cafés naïve façade façades cliché décor déjà entrée fiancé fiancée piñata résumé crêpe")
 ECHOED = 7  # words in a row that stand in the prompt, too
-STRONG = words_of(ROADS)
-FOREIGN = STRONG | words_of(OTHERS)
+STRONG = words_of(FORMS["foreign"]["road"])
+FOREIGN = STRONG | words_of(FORMS["foreign"]["other"])
 
 PLACE = re.compile(r"\b[A-Z]\w+(?: (?:de|la|las|los|del|du|des|da|do|dos|di|von|van|der|den|al|el|y|und))+ [A-Z]\w+")
 

@@ -25,8 +25,8 @@ def test_the_wheel_has_our_packages_and_nothing_else(wheel: Path) -> None:
     tops = {n.split("/")[0] for n in names if ".dist-info/" not in n}
     assert tops == {"curation", "schemas", "finetune", "eval"}
     for needed in ("schemas/recipe.json", "schemas/event/guidelines.md", "schemas/vqa/template.json",
-                   "curation/demo.yaml", "schemas/ontology/driving.json", "eval/page.css", "eval/page.html",
-                   "curation/starter.yaml", "curation/card.md"):  # fmt: skip
+                   "curation/demo.yaml", "schemas/ontology/driving.json", "schemas/words/forms.json",
+                   "eval/page.css", "eval/page.html", "curation/starter.yaml", "curation/card.md"):  # fmt: skip
         assert needed in names
     assert not [n for n in names if n.endswith((".mp4", ".pyc")) or "/tests/" in n]
     metadata = zipfile.ZipFile(wheel).read(next(n for n in names if n.endswith("METADATA"))).decode()
