@@ -11,11 +11,11 @@ An id is ``<kind>1_<32 hex>``: ``1`` names the algorithm (the first 128 bits of 
 from __future__ import annotations
 
 import hashlib
-import json
 import random
 import unicodedata
 from dataclasses import fields, is_dataclass
 from functools import cache
+from json.encoder import c_make_encoder, encode_basestring  # type: ignore[attr-defined]
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,8 @@ def plain(value: Any) -> Any:
 
 def _known(value: Any) -> Any:
     """What `json` does not know, one level of it."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {name: getattr(value, name) for name in _names(type(value))}
+    if names := _names(value.__class__):
+        return {name: getattr(value, name) for name in names}
     if isinstance(value, (set, frozenset)):
         return plain(value)
     raise TypeError(f"{type(value).__name__} is no JSON")
@@ -48,23 +48,27 @@ def _known(value: Any) -> Any:
 
 @cache
 def _names(kind: type) -> list[str]:
-    return [f.name for f in fields(kind)]
+    return [f.name for f in fields(kind)] if is_dataclass(kind) else []
 
 
-_FORM: Any = {"separators": (",", ":"), "ensure_ascii": False, "allow_nan": False, "default": _known}
-_LINE, _CANONICAL = json.JSONEncoder(**_FORM), json.JSONEncoder(sort_keys=True, **_FORM)
+# What `json.JSONEncoder` makes anew for every text: its encoder in C, without a check for circles.
+_LINE, _CANONICAL = (
+    c_make_encoder(None, _known, encode_basestring, None, ":", ",", sort_keys, False, False)
+    for sort_keys in (False, True)
+)
 
 
-def as_line(value: Any, encoder: json.JSONEncoder = _LINE) -> str:
+def as_line(value: Any, encoder: Any = _LINE) -> str:
     """`plain(value)` as JSON on one line. Plain ASCII, which needs no NFC, is not copied first. Keys must be texts."""
-    text = encoder.encode(value)
-    return text if text.isascii() else encoder.encode(plain(value))
+    text = "".join(encoder(value, 0))
+    return text if text.isascii() else "".join(encoder(plain(value), 0))
 
 
 def canonical_json(value: Any) -> str:
     """The one text that stands for `value`. Raises ValueError for NaN, infinities and lone surrogates."""
     text = as_line(value, _CANONICAL)
-    text.encode("utf-8")
+    if not text.isascii():
+        text.encode()
     return text
 
 

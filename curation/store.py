@@ -65,13 +65,13 @@ class Writer(Generic[R]):
         """Append `record`; False if its id is known. Raises DataError when the disk is full, leaving no torn line."""
         if record.id in self._ids:
             return False
-        line = (dump(record) + "\n").encode()
-        size = os.fstat(self._fd).st_size
+        line, written = (dump(record) + "\n").encode(), 0
         try:
-            if os.write(self._fd, line) != len(line):
+            written = os.write(self._fd, line)
+            if written < len(line):
                 raise OSError(errno.ENOSPC, "the disk is full")
         except OSError as e:
-            os.ftruncate(self._fd, size)
+            os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
             why = f"cannot write ({e.strerror}); free some room and run the same command again"
             raise DataError(f"{self.path}: {why}") from e
         self._ids.add(record.id)
