@@ -6,6 +6,7 @@ changed form is another project: what nobody has judged moves there, what somebo
 
 from __future__ import annotations
 
+import gc
 import json
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -208,19 +209,23 @@ def as_json(value: Any) -> bytes:
 # -- pull ------------------------------------------------------------------------------------------------------------
 def pull(ws: Workspace, recipe: Recipe, plan: Round, client: Any, progress: Progress | None = None) -> tuple[int, int]:
     """Take in what the raters said; returns how many reviews and refusals were new. Reading twice adds nothing."""
+    gc.freeze()  # else Python's collector walks through all that is held, again and again, and the server waits
     assigned = {a.id: a for a in ws.read(Assignment) if a.project.startswith(f"{plan.name}.")}
     seen: dict[str, Json] = {}
     exports = _files(ws, recipe, plan) if client is None else _exports(ws, recipe, plan, client, seen)
     parts = _ahead(exports)
     if (first := next(parts, None)) is None:
         return 0, 0
-    clips = {c.id: c for c in ws.read(Clip)}
-    drafts = {d.id: d for d in ws.read(Draft)} if plan.name == "text" else {}
+    clips, drafts = plan.clips, {d.id: d for own in plan.drafts.values() for d in own.values()}
+    if not all(a.clip_id in clips and drafts.keys() >= set(a.draft_ids) for a in assigned.values()):  # of earlier ones
+        clips = {c.id: c for c in ws.read(Clip)}
+        drafts = {d.id: d for d in ws.read(Draft)} if plan.name == "text" else {}
     asked = {"clip", *(p.name for p in plan.packs)}  # a task that the recipe dropped withdraws nothing
     stored: dict[tuple[str, str, str], list[Review]] = defaultdict(list)  # by task at a server (there may be several)
     for r in ws.read(Review):
         if r.task in asked:
             stored[r.remote.rpartition("/")[0], r.clip_id, r.round].append(r)
+    gc.freeze()
     added, refused = 0, 0
     looked_at: set[tuple[str, str]] = set()
     strange: set[str] = set()  # projects with tasks of others; they may be ours by the next pull, which reads all
@@ -245,6 +250,7 @@ def pull(ws: Workspace, recipe: Recipe, plan: Round, client: Any, progress: Prog
                 refused += sum(aside.add(replace(r, refused_at=now())) for r in bad)
             if progress:
                 progress(f"pull {plan.name}", len(looked_at), max(len(looked_at), len(assigned)))
+    gc.unfreeze()
     if client is not None:
         rows = {row["project"]: row for row in ws.read_view("pulled")}
         rows |= {title: row | {"reviews": _length(ws)} for title, row in seen.items()}
