@@ -1,7 +1,8 @@
 """Push and pull against the bare bulk import and export of the same bytes, on a server of its own.
 
 Run by hand: python tests/bench/label_studio.py [clips] [triage|text]. Three annotations a clip. The bare
-import is done before the push and after it, because the database grows; its mean counts.
+import and export are done before the push and the pull and after them, because the database grows and the machine
+has other work; their means count.
 """
 
 from __future__ import annotations
@@ -118,18 +119,22 @@ def main(n: int = 10_000, round: str = "text") -> None:
                 for t in tasks[i : i + labelstudio.BATCH]
             ]  # fmt: skip
             http.post(f"/api/projects/{project}/import", json=batch).raise_for_status()
+        whole = f"/api/projects/{project}/export?exportType=JSON&download_all_tasks=true"
         with timed("bare export", took, server.process.pid):
-            answer = http.get(f"/api/projects/{project}/export?exportType=JSON&download_all_tasks=true")
-            answer.raise_for_status()
+            size = len(http.get(whole).raise_for_status().content)
         with timed("pull", took, server.process.pid):
             added, refused = review.pull(ws, recipe, plan, client)
+        with timed("export after it", took, server.process.pid):
+            assert len(http.get(whole).raise_for_status().content) == size
         with timed("pull again", took, server.process.pid):
             assert review.pull(ws, recipe, plan, client)[0] == 0
     sheets = len({r.remote for r in ws.read(Review)})
-    print(f"{len(answer.content) / 1e6:.0f} MB exported, {sheets} annotations, {added} reviews, {refused} refused")
+    print(f"{size / 1e6:.0f} MB exported, {sheets} annotations, {added} reviews, {refused} refused")
     for i, what in enumerate(("clock", "processors")):
-        bare_import = (took["bare import"][i] + took["import after it"][i]) / 2
-        push, pull = took["push"][i] / bare_import, took["pull"][i] / took["bare export"][i]
+        push, pull = (
+            took[ours][i] * 2 / (took[f"bare {bare}"][i] + took[f"{bare} after it"][i])
+            for ours, bare in (("push", "import"), ("pull", "export"))
+        )
         print(f"by {what}: push {push:.2f}x, pull {pull:.2f}x")
 
 
