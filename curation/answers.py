@@ -19,6 +19,8 @@ from curation.ids import plain
 from curation.tasks import TaskPack, at_pointer, errors, items
 from curation.types import Clip, Draft, Json, Refusal, Review
 
+VALUES = {"Choices": "choices", "TextArea": "text", "TimelineLabels": "timelinelabels"}  # where a tag has its answer
+JUDGES = ("verdict", "fault", "edit")
 TIME_BASIS = {"collision": "contact", "near_collision": "closest_approach"}
 
 
@@ -33,7 +35,7 @@ class Sheet:
     base: Json  # what all its reviews share
 
     def review(self, task: str, verdict: str, **changes: Any) -> Review:
-        return Review(**{**self.base, "task": task, "verdict": verdict, **changes})
+        return Review(task=task, verdict=verdict, **(self.base | changes))
 
 
 def read_annotations(
@@ -98,9 +100,8 @@ def _sheet(
             raise Refused("twice_answered", f"'{name}' is answered twice; leave one")
         given[name] = _answer(known[name], result, clip)
     shown = visible(known, {k: v[0] if known[k].tag == "TimelineLabels" else v for k, v in given.items()})
-    for name in sorted(shown):
-        if known[name].required and not given.get(name):
-            raise Refused("missing_answer", f"'{name}' is required and empty")
+    if missing := [n for n in shown if known[n].required and not given.get(n)]:
+        raise Refused("missing_answer", f"'{min(missing)}' is required and empty")
     origins = {str(r.get("from_name")): str(r.get("origin") or "manual") for r in results}
     base |= {
         "clip_id": clip.id, "guideline": str(data.get("guideline", "")),
@@ -139,7 +140,7 @@ def _answer(control: Control, result: Json, clip: Clip) -> Any:
         if not isinstance(frame, (int, float)) or not 1 <= frame <= clip.frames or frame % 1:
             raise Refused("outside_clip", f"'{control.name}' is {frame!r}; the clip has frames 1-{clip.frames}")
         return [frame]
-    key = {"Choices": "choices", "TextArea": "text", "TimelineLabels": "timelinelabels"}.get(control.tag, "")
+    key = VALUES.get(control.tag, "")
     given = value.get(key) if isinstance(value, dict) else None
     given = [given] if isinstance(given, str) else given
     if not isinstance(given, list) or not all(isinstance(g, str) for g in given):
@@ -217,7 +218,7 @@ def _read_blind(sheet: Sheet, pack: TaskPack, draft: Draft) -> Iterator[Review |
     own: Json = {}
     for name, answer in sheet.answers[pack.name].items():
         what, _, n = name.rpartition("_")
-        if not {what, name}.isdisjoint(("verdict", "fault", "edit")):
+        if what in JUDGES or name in JUDGES:
             continue
         said = answer[0]
         if what not in ("letter", "words") or not n.isdigit():

@@ -269,7 +269,7 @@ def visible(known: Mapping[str, Control], answers: Mapping[str, Any]) -> set[str
         if name not in seen:
             seen[name] = True
             for when, other, values in known[name].conditions:
-                chosen = answers.get(other, ()) if shown(other) else ()
+                chosen = answers[other] if other in answers and shown(other) else ()
                 if (not values.isdisjoint(chosen) if values else bool(chosen)) == (when == "choice-unselected"):
                     seen[name] = False
                     break
