@@ -117,7 +117,7 @@ def _answer_clash(question: str, answer: str, offered: list[str], context: Conte
     said = class_clash(told, context.cls) if told.marks and not told.spared else None
     if said and not HYPOTHETICAL.search(question) and not HYPOTHETICAL.search(answer):
         return f"'{answer}' says {said[1]}, but the event is {context.cls}"
-    role, part = (context.event or {}).get("ego_role"), _part(answer) if context.cls == "collision" else None
+    role, part = (context.event or {}).get("ego_role"), _part(question, answer) if context.cls == "collision" else None
     if (
         part
         and role in ("striking", "struck", "witness")
@@ -138,11 +138,13 @@ def _event_clash(r: Reading, question: str, answer: str, context: Context) -> st
     if not (said or calm) or context.cls is None or witness or WH.search(question) or HYPOTHETICAL.search(question):
         return None
     partner = context.known("partner")
-    about = {(n, v) for m in r.marks for n, vs in m.names for v in vs} - {("partner", partner)}
+    about = {(n, v) for m in r.marks for n, vs in m.names for v in vs if context.known(n) != v}
+    named = {v for m in r.marks for v in m.who}
     whom = all(n == "partner" for n, _ in about)
     if said and about and whom and answer == "yes" and context.cls == cls and partner:
-        named = {v for m in r.marks for n, vs in m.names if n == "partner" for v in vs}
         return f"'yes' to '{question}', but the partner is {partner}" if partner not in named else None
+    if said and whom and answer == "yes" and partner in named and context.cls != cls:
+        return f"'yes' to '{said[0].text}', but the event is {context.cls}"
     if said and not about and (answer == "yes") != (context.cls == cls):
         return f"'{answer}' to '{said[0].text}', but the event is {context.cls}"
     if not said and not about and (answer == "yes") != (context.cls == "normal"):
@@ -230,15 +232,16 @@ EGO = r"(?:it|we|us|(?:the |our )?(?:ego|camera|dashcam|recording|filming)(?:[ -
 MEETS = compiled(r"""\b(?:(?:r[au]ns?|crash\w*|bump\w*|drives?|drove|slam\w*|smash\w*|plou?(?:gh|w)\w*|rides?|rode)
  (?:right |straight )?into|hit|hits|strikes?|struck|touch(?:es|ed)?|rear-?end(?:s|ed)|ram(?:s|med)|collide[sd]? with
 |knocks? (?:down|over)|sideswipe[sd]?)\b""", re.I)  # fmt: skip
+ITS, OURS = re.compile(r"\W*it\b", re.I), re.compile(rf"\b(?!it\b){EGO}\b", re.I)
 DOES, UNDERGOES = re.compile(rf"^\W*{EGO}\b", re.I), re.compile(rf"\b{EGO}\W*$", re.I)
 PASSIVE = re.compile(r"\b(?:is|was|are|were|be|been|being|gets?|got|getting)\W+(?:\w+\W+)?$", re.I)
 
 
 @lru_cache(maxsize=1 << 14)
-def _part(answer: str) -> str | None:
+def _part(question: str, answer: str) -> str | None:
     """striking or struck, by who stands before and who behind a contact in a short answer about the ego vehicle."""
     m = MEETS.search(answer)
-    if not m or DENIED.search(answer):
+    if not m or DENIED.search(answer) or (ITS.match(answer) and not OURS.search(question)):  # "it": who is asked of
         return None
     before, behind = answer[: m.start()], answer[m.end() :]
     does, undergoes = bool(DOES.match(before)), bool(UNDERGOES.search(behind))

@@ -70,9 +70,9 @@ def options(value: Any, context: Context) -> Iterator[Finding]:
                 severity = "warning" if how == "perhaps" else "error"
                 yield Finding(rule, f"{at}/options/{i}", f"'{offered[i]}' {why}", severity)
         if answer in offered and len(offered) > 2:
-            for i in _also_right(question, offered, answer, context):
+            for i, severity in _also_right(question, offered, answer, context):
                 note = f"'{offered[i]}' is as right as the answer '{answer}'"
-                yield Finding("two_right", f"{at}/options/{i}", note)
+                yield Finding("two_right", f"{at}/options/{i}", note, severity)
 
 
 @lru_cache(maxsize=1 << 14)
@@ -96,8 +96,9 @@ def _offered(pack: TaskPack, offered: tuple[str, ...], answer: str) -> tuple[tup
     return tuple(found)
 
 
-def _also_right(question: str, offered: Sequence[str], answer: str, context: Context) -> Iterator[int]:
-    """The options beside the answer that the metadata or the labelled time make right."""
+def _also_right(question: str, offered: Sequence[str], answer: str, context: Context) -> Iterator[tuple[int, str]]:
+    """The options beside the answer that the metadata or the labelled time make right; how grave that is. Of what the
+    question does not ask, another truth only may be one: "what makes it hard to drive?", by rain, at night."""
     end = context.clip.duration_s
     spans = [ranges(o, end) for o in offered] if times_offered(tuple(offered)) else []
     true = facts_of(context.lex, tuple(offered), context.held)
@@ -111,8 +112,12 @@ def _also_right(question: str, offered: Sequence[str], answer: str, context: Con
     for i in range(len(offered)):
         mine, its = (spans[chosen][:1], spans[i]) if spans else ([], [])
         both = any(at is not None and r[0] < at < r[1] and a[0] < at < a[1] for a in mine for r in its)
-        if i != chosen and (about & (true[i] or frozenset()) or both or any(_within(a, r) for a in mine for r in its)):
-            yield i
+        if i == chosen:
+            continue
+        if about & (true[i] or frozenset()) or both or any(_within(a, r) for a in mine for r in its):
+            yield i, "error"
+        elif about and true[i] and true[chosen]:
+            yield i, "warning"
 
 
 def _within(a: tuple[float, float], b: tuple[float, float]) -> bool:

@@ -40,6 +40,12 @@ PART = re.compile(
     rf" (?:through|into)\b|\b(?:clip|video|footage|recording) (?P<does>begins|starts|opens|ends|closes|stops)\b",
     re.I,
 )
+SINCE = re.compile(r"\b(?:after|before|from|past|since)(?: the)? $", re.I)
+BEGUN = re.compile(
+    rf" (?:after|from|past) (?:the |this )?(?:(?:start|beginning) {CLIP}"
+    r"|(?:clip|video|footage) (?:start|begin|open)s)\b",
+    re.I,
+)
 WHOLE = frozenset(
     ("clip", "video", "footage", "recording", "sequence", "film", "scene", "through", "into", "second", "seconds")
 )
@@ -77,16 +83,19 @@ def times(text: str) -> tuple[Told, ...]:
 
 def parts(text: str, words: Iterable[str]) -> tuple[Told, ...]:
     """The parts of the clip that a text of these words names: its first second, the end of it, halfway through."""
-    return () if WHOLE.isdisjoint(words) else tuple(filter(None, map(_part, PART.finditer(text))))
+    return () if WHOLE.isdisjoint(words) else tuple(t for m in PART.finditer(text) if (t := _part(m)))
 
 
 def _times(text: str) -> Iterator[Told]:
     for m in TIME.finditer(text):
         tail, lead = (m["tail"] or "").strip(" -,.)("), text[max(0, m.start() - 12) : m.start()]
+        begun = BEGUN.match(text, m.end("unit")) if m["unit"] else None
         if m["a"] or m["d"]:
             name = "a" if m["a"] else "d"
             at = _number(m[name])
             yield Told(at, at, m.start(), m.end(name), text)
+        elif begun:  # "3.5 s after the clip begins"
+            yield Told(_number(m["b"]), _number(m["b"]), m.start("b"), begun.end(), text)
         elif AFTER.match(tail) or LENGTH.search(lead) or (m["unit"] == "s" and DECADE.search(lead)):
             continue  # how long, a man in his 40s
         elif m["min"]:
@@ -101,6 +110,8 @@ def _times(text: str) -> Iterator[Told]:
 
 
 def _part(m: re.Match[str]) -> Told | None:
+    if SINCE.search(m.string, 0, m.start()):  # "3.5 s after the clip begins"
+        return None
     first = (m["edge"] or "").casefold() in ("first", "opening")
     at = m.start(), m.end(), m.string
     if m["edge"]:
