@@ -11,11 +11,11 @@ An id is ``<kind>1_<32 hex>``: ``1`` names the algorithm (the first 128 bits of 
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 import unicodedata
 from dataclasses import fields, is_dataclass
 from functools import cache
-from json.encoder import c_make_encoder, encode_basestring  # type: ignore[attr-defined]
 from pathlib import Path
 from typing import Any
 
@@ -51,17 +51,14 @@ def _names(kind: type) -> list[str]:
     return [f.name for f in fields(kind)] if is_dataclass(kind) else []
 
 
-# What `json.JSONEncoder` makes anew for every text: its encoder in C, without a check for circles.
-_LINE, _CANONICAL = (
-    c_make_encoder(None, _known, encode_basestring, None, ":", ",", sort_keys, False, False)
-    for sort_keys in (False, True)
-)
+_FORM: Any = {"separators": (",", ":"), "ensure_ascii": False, "allow_nan": False, "check_circular": False}
+_LINE, _CANONICAL = (json.JSONEncoder(default=_known, sort_keys=s, **_FORM) for s in (False, True))
 
 
-def as_line(value: Any, encoder: Any = _LINE) -> str:
+def as_line(value: Any, encoder: json.JSONEncoder = _LINE) -> str:
     """`plain(value)` as JSON on one line. Plain ASCII, which needs no NFC, is not copied first. Keys must be texts."""
-    text = "".join(encoder(value, 0))
-    return text if text.isascii() else "".join(encoder(plain(value), 0))
+    text = encoder.encode(value)
+    return text if text.isascii() else encoder.encode(plain(value))
 
 
 def canonical_json(value: Any) -> str:
