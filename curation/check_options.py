@@ -1,163 +1,75 @@
 """What the options of a question mean: which say the same, which includes another, which is about the others.
 
-An option is read as the stems of its words, without those that carry little, words of one meaning as one. In doubt two
+An option is read as the stems of its words, without those that carry little; words and phrases of one meaning are
+rewritten as one, by the lists of `schemas/words/options.json`, until nothing is left to rewrite. In doubt two
 options differ: what makes an opposite (left and right, not, before and after, who does and who undergoes, numbers)
 always counts.
 """
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterable
 from functools import cache, lru_cache
+from importlib.resources import files
+from itertools import groupby, takewhile
+from operator import eq
 from typing import NamedTuple
 
-from curation.check_phrases import compiled
 from curation.tasks import TaskPack, words
+from curation.types import Json
 
-# Words of one meaning, those for the first; what the ontology says of its values is not repeated.
-ALIKE = """stop, halt, come stop, come halt, come standstill, come rest, draw up, pull up
-brake, apply brakes, hit brakes, step brakes, use brakes, press brakes
-slow, slow down, decelerate, reduce speed, lose speed, drop speed, lower speed
-accelerate, speed up, gain speed, pick up speed, go faster, increase speed, drive faster
-reverse, back up, drive backward, go backward, move backward, drive backwards, go backwards, move backwards
-u turn, turn round, turn around
-straight, straight on, straight ahead, go straight, continue straight, drive straight, keep straight, proceed straight
-straight, go straight on, drive straight on, keep straight on, go straight ahead, continue straight ahead
-turn right, right turn
-exit, leave, take exit, leave exit, take next exit, leave next exit
-turn left, left turn
-leftmost, left most, far left
-rightmost, right most, far right
-past, get past, go past
-cyclist, person riding bicycle, person riding bike, bike rider, bicycle rider
-cyclist, person bicycle, person bike, someone bike, someone bicycle
-motorcyclist, person riding motorcycle, person riding motorbike, person motorcycle, person motorbike
-left, left hand, left side, left hand side, leftward
-right, right hand, right side, right hand side, rightward
-wait, stand still, remain stationary, stay put, stay stationary
-begin, start, commence
-happen, occur, take place
-overtake, pass
-yield, give way
-collision, run into, crash into, bump into, smash into, drive into, knock into, slam into, touch, contact
-person, human being, human, individual
-man, guy, gentleman
-woman, lady
-child, kid
-police officer, policeman, policewoman, cop
-car, automobile
-traffic light, traffic signal, stoplight, stop light
-pavement, sidewalk, footpath, footway
-windscreen, windshield
-petrol station, gas station, filling station
-roadworks, road works, construction work, construction zone, construction site
-guardrail, crash barrier, guard rail
-indicator, turn signal, blinker
-hard shoulder, shoulder, emergency lane
-lamp post, lamppost, street lamp, streetlight, street light
-level crossing, railway crossing, railroad crossing, train crossing
-tram, streetcar
-big, large, huge
-small, little, tiny
-fast, quick, rapid, swift, high speed, great speed
-hard, sharply, heavily, firmly, strongly, forcefully
-near, close, nearby
-beside, next, alongside
-ahead, front
-because, due, owing, since
-sudden, abrupt
-almost, nearly
-many, lot, numerous
-empty, deserted
-busy, crowded
-toward, direction
-until, till
-middle, center
-kind, type, sort
-amber, yellow
-nobody, no one, none
-somebody, someone
-clip, video, footage
-lead vehicle, vehicle ahead, vehicle front, preceding vehicle
-lead car, car ahead, car front, preceding car
-road, street, roadway
-approach, come closer, come nearer, get closer, get nearer
-depart, drive off, drive away, move off, pull away, set off
-slippery, slick
-icy, frozen
-block, obstruct
-hide, conceal, obscure
-honk, sound horn, beep, hoot, use horn, blow horn
-stay, remain, keep
-continue, carry on, go on, proceed, move on, keep going
-traffic jam, congestion, gridlock, tailback
-pram, stroller, pushchair, baby carriage, buggy
-forest, wood, woods, woodland
-cycle lane, bike lane, bicycle lane, cycle path
-kmh, km h, kph, kilometers per hour, km per hour
-mph, miles per hour
-night, sun below horizon, after dark, after nightfall
-four-wheeler, vehicle four wheels, four wheeled vehicle, four wheeled motor vehicle, motor vehicle four wheels
-two-wheeler, two wheeler, vehicle two wheels, two wheeled vehicle"""
-IRREGULAR = """fall fell fallen; run ran; drive drove driven; ride rode ridden; go went gone; come came; strike struck;
-    stand stood; break broke broken; swing swung; take took taken; give gave given; hold held; keep kept; make made;
-    lose lost; rise rose risen; shine shone; throw threw thrown; see saw seen; overtake overtook overtaken; show
-    shown; man men; woman women;
-    child children; person people; foot feet; begin began begun; sit sat; lie lay lying lain; meet met; slide slid;
-    spin spun; blow blew blown; fly flew flown; draw drew drawn; gray grey; plow plough; kerb curb; tire tyre;
-    program programme; no not never without cannot fail failed fails"""
-FILLERS = """a an the this that these those its he she they is are was were be been being am do does did has have
-    had there here in on at of to by with for some any which who as so also then will would make makes making take
-    takes perform performs own very just complete weather condition conditions sky physical color colored
-    colour coloured i e g s onto their his her"""
-NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve"
-# Words beside which the order of all others counts; and words whose own order counts, beside numbers and partners.
-ORDER = """before after until than from behind over under above below into off follow overtake collision because if
-    while when no hit but"""
-ACTORS = """ego vehicle driver rider left right red green blue white black yellow gray silver brown up down first last
-    user tram train tractor"""
-LEFT_OUT, ORDERED, ACTS = (frozenset(said.split()) for said in (FILLERS, ORDER, ACTORS))
-OTHER = frozenset(("other", "another", "else", "differ", "different", "no", "or", "and"))
-BE = r"\b(?:is|are|was|were|be|been|being|gets?|got|getting) "
-PASSIVE = re.compile(rf"^(.*?){BE}((?:\w+ )?\w+(?:ed|en|it|ck|un|ut|own|ught|ung)) by (.+)$")
-UNDERGOES = compiled(rf"""{BE}(?=(?:\w+ly )?(?:hit|struck|passed|overtaken|followed|touched|pushed|blocked|cut
-|rammed|knocked|forced|chased|avoided|missed|shunted|rear|side)\b)""")
-IT_IS = re.compile(r"\bit (?:is|was)\b")
-EGO = re.compile(
-    r"\b(?:(?:the|our|my) )?(?:ego|camera|dashcam|recording)(?: (?:vehicle|car))?\b|\b(?:it|itself|we|us)\b"
-)
-LOOSE = re.compile(r"\b(?:about|around|approximately|roughly|exactly|between|from|second) +(?=\d)|[~≈]")
-RANGE = re.compile(r"(?<=\d)(?: ?s(?:ec(?:ond)?s?)?)? ?(?:to|and|-|–|until|through) ?(?=\d)")
-SECONDS = re.compile(r"(\d) ?s(?:ec(?:ond)?s?)?\b")
-TOKEN = re.compile(r"\d+(?:st|nd|rd|th)\b|\d+(?:[.,]\d+)?|[^\W\d_]+")
-DIGIT, FIGURE = re.compile(r"\d"), re.compile(r"\d+(?:[.,]\d+)?")
-SPELLED = re.compile(rf"\b(?:{NUMBERS.replace(' ', '|')})\b")
-DOUBLED = re.compile(r"([bdgklmnprt])\1$")
+ENGLISH: Json = json.loads(files("schemas").joinpath("words/options.json").read_text(encoding="utf-8"))
+
+
+def _expression(spelled: str, flags: int = 0) -> re.Pattern[str]:
+    return re.compile(re.sub(r"<(\w+)>", lambda m: ENGLISH["parts"][m[1]], spelled), flags)
+
+
+ARTICLES, OTHER = (frozenset(ENGLISH[k].split()) for k in ("articles", "other"))
+NUMBERS = {n: str(i) for i, n in enumerate(ENGLISH["numbers"].split())}
+RULES, OF_NUMBERS = ([(has, _expression(e), by) for has, e, by in ENGLISH[k]] for k in ("rules", "number_rules"))
+STEMS = [(re.compile(e), by) for e, by in ENGLISH["stems"]]
+ABOUT = {how: _expression("|".join(some), re.I) for how, some in ENGLISH["about_others"].items()}
+ENUMERATED = re.compile(r"\b(?:or|and|two|both|either|which of)\b", re.I)
+SPELLED, DIGIT = _expression(rf"\b(?:{'|'.join(NUMBERS)})\b|<A_UNIT>"), re.compile(r"\d")
+RULED = _expression("<RULED>")
+TOKEN = re.compile(r"[<>]=?\d+(?:\.\d+)?~?|\d+(?:st|nd|rd|th)\b|\d+(?:[.,]\d+)?|[^\W\d_]+")
+FIGURE = re.compile(r"([<>]?)(=?)(\d+(?:[.,]\d+)?)(~?)")
+APART = str.maketrans("_-", "  ")
+Phrase = tuple[str, ...]
+Wider = tuple[Phrase, frozenset[str], frozenset[str]]
+Phrases = dict[str, dict[str, list[tuple[Phrase, Phrase]]]]  # by their first two words, with what they mean
 
 
 class Meaning(NamedTuple):
     """An option's words in order, and what must be equal in options that say the same."""
 
-    words: tuple[str, ...]
+    words: Phrase
     key: object
+
+
+class Vocabulary(NamedTuple):
+    """`same`: phrases that are rewritten ("*": one to three words); `whole`: those that become one word in the end;
+    `wider`: by its first word a phrase, what surely and what perhaps includes it; `acts`: the words whose own order
+    counts, by their kind."""
+
+    same: Phrases
+    whole: Phrases
+    wider: dict[str, list[Wider]]
+    acts: dict[str, str]
 
 
 def _regular(word: str) -> str:
     """A word without its ending and in one spelling; only ever compared with another one."""
-    if len(word) < 4:
-        return word
-    w = re.sub(r"ie[sd]$", "y", word)
-    if w.endswith("s") and w[-2] not in "siu":
-        w = w[:-1]
-    for end in ("ing", "ed", "ly", "ward"):
-        if w.endswith(end) and len(w) > len(end) + 2 and re.search("[aeiouy]", w[: -len(end)]):
-            w = w[: -len(end)]
-            break
-    w = DOUBLED.sub(r"\1", w.removesuffix("e")).replace("oeu", "eu").replace("our", "or")
-    return re.sub(r"is$", "iz", re.sub(r"tr$", "ter", w))
+    for expression, by in STEMS if len(word) > 3 else ():
+        word = expression.sub(by, word)
+    return word
 
 
-IRREGULARS = {w: _regular(group.split()[0]) for group in IRREGULAR.split(";") for w in group.split()}
+IRREGULARS = {w: _regular(group.split()[0]) for group in ENGLISH["forms"] for w in group.split()}
+IRREGULARS |= {w: w for w in ENGLISH["kept"].split()}
 
 
 @lru_cache(maxsize=1 << 14)
@@ -165,98 +77,203 @@ def stem(word: str) -> str:
     return IRREGULARS.get(word) or IRREGULARS.get(w := _regular(word), w)
 
 
+LEFT_OUT, ORDER, SLIGHT, MODIFIERS = (
+    frozenset(map(stem, ENGLISH[k].split())) for k in ("left_out", "order", "slight", "modifiers")
+)
+
+
+# -- the words -------------------------------------------------------------------------------------------------------
 def kinds(pack: TaskPack) -> dict[str, str]:
     """The words that name only a kind of a value, with the value: "taxi", a car."""
     return {k: words(pack)[n][k] for n, node in pack.ontology.items() for k in node.get("x-kinds", ())}
 
 
 @cache
-def _wider(pack: TaskPack) -> dict[str, frozenset[str]]:
-    """By word, the words that include it: "taxi" is a car, a car is a vehicle."""
-    found: dict[str, set[str]] = {}
-    for kind, value in kinds(pack).items():
-        found.setdefault(meaning(pack, kind).words[-1], set()).add(value)
-    for node in pack.ontology.values():
-        for wide, narrow in node.get("x-wider", {}).items():
-            for v in narrow:
-                found.setdefault(v, set()).add(meaning(pack, wide).words[-1])
-    for more in list(found.values()):
-        more |= {w for m in more for w in found.get(m, ())}
-    return {w: frozenset(more) for w, more in found.items()}
+def _known(pack: TaskPack) -> Vocabulary:
+    wider = [f"{value}: {kind}" for kind, value in kinds(pack).items()]
+    wider += [f"{w}: {', '.join(n)}" for node in pack.ontology.values() for w, n in node.get("x-wider", {}).items()]
+    return _vocabulary(json.dumps([words(pack), list(kinds(pack)), wider]))
 
 
 @cache
-def _known(pack: TaskPack) -> tuple[dict[str, str], dict[str, list[tuple[tuple[str, ...], str]]], frozenset[str]]:
-    """Single words by what they mean; phrases by their first word, the longest first; words whose order counts."""
-    only = kinds(pack)
-    plain: dict[str, str] = {}
-    phrases: dict[tuple[str, ...], str] = {}
-    for by in words(pack).values():
-        for word, value in by.items():
-            said = _stems(_split(word))
-            if value and word not in only and len(said) > 1:
-                phrases.setdefault(said, value)
-            elif value and word not in only and said:
-                plain.setdefault(word, value)
-                if not word.endswith("ing"):  # "parked" is no car park
-                    plain.setdefault(said[0], value)
-    wider = [wide for node in pack.ontology.values() for wide in node.get("x-wider", ())]
-    phrases |= {said: word for word in (*wider, *only) if len(said := _stems(_split(word))) > 1}
-    for line in ALIKE.split("\n"):
-        first, *others = (_stems(_split(p)) for p in line.split(", "))
-        one = phrases.get(first) or plain.get(first[0] if len(first) == 1 else "", " ".join(first))
-        phrases |= dict.fromkeys((first, *others), one)
-    by_first: dict[str, list[tuple[tuple[str, ...], str]]] = {}
-    for said, one in sorted(phrases.items(), key=lambda p: -len(p[0])):
-        by_first.setdefault(said[0], []).append((said, one))
-    acts = ACTS | {str(v) for v in pack.ontology.get("partner", {}).get("enum", ())}
-    return plain, by_first, frozenset(acts)
+def _vocabulary(ontology: str) -> Vocabulary:
+    """The words of an ontology and of the English lists. A line of these may use what the lines before it say."""
+    values, only, wider = json.loads(ontology)
+    v, apart = Vocabulary({}, {}, {}, {}), {_stems(_split(p)) for p in ENGLISH["apart"]}
+    for word, value in ((w, value) for by in values.values() for w, value in by.items()):
+        said = _stems(_split(word))
+        if said not in apart and (len(said) > 1 or not word.endswith("ing")):  # "parked" is no car park
+            _add(v.same, said, ("_".join(said) if word in only else value,))
+    firsts = set()
+    for first, *others in (line.split(", ") for line in _lines("same")):
+        firsts.add(one := _read(v, first))
+        _add(v.same, one, one)
+        for other in others:
+            spelled = _stems(_split(other))
+            said = _settled(v, spelled)
+            _add(v.same, spelled, one)
+            lossy = len(said) == 1 < len(spelled) and "_" not in said[0]  # "at speed" is more than "speed"
+            if not lossy and said not in firsts:
+                _add(v.same, said, one)
+    told = [(line, False) for line in wider + _lines("wider")] + [(line, True) for line in _lines("perhaps_wider")]
+    _widen(v, [(*line.split(": "), doubtful) for line, doubtful in told], [set(by.values()) for by in values.values()])
+    return v
 
 
+def _lines(name: str) -> list[str]:
+    return [line for lines in ENGLISH[name].values() for line in lines]
+
+
+def _add(phrases: Phrases, said: Phrase, one: Phrase) -> None:
+    """Let a phrase be rewritten; "heavy traffic" is said by "traffic is heavy", too."""
+    turns = len(said) == 2 and said[0] in MODIFIERS - {"light"} and said[1] not in MODIFIERS
+    to = tuple("*" if w == "sth" else w for w in one)
+    for p in (said, said[::-1])[: 1 + turns]:
+        phrase = tuple("*" if w == "sth" else w for w in p)
+        if phrase != to or (len(to) > 1 and "*" not in to):
+            known = phrases.setdefault(phrase[0], {}).setdefault((*phrase, "")[1], [])
+            if all(p != phrase for p, _ in known):
+                known.append((phrase, to))
+                known.sort(key=lambda p: -len(p[0]))
+
+
+def _widen(v: Vocabulary, told: list[tuple[str, str, bool]], values: list[set[str]]) -> None:
+    """Fill `wider` from (wider, narrower ones, doubtful), with what includes a phrase by way of others, and `acts`. No
+    value of the ontology includes another one that may be offered beside it."""
+    for said in [_read(v, wide) for wide, *_ in told]:
+        if len(said) > 1:
+            _add(v.whole, said, ("_".join(said),))
+    found: dict[Phrase, dict[str, bool]] = {}
+    for wide, narrow, doubtful in told:
+        more = _read(v, wide)[0]
+        for said in [_read(v, one) for one in narrow.split(", ")]:
+            if not any({more, *said} <= rivals for rivals in values):
+                found.setdefault(said, {}).setdefault(more, doubtful)
+    for _ in range(5):
+        for above in found.values():
+            for word, doubtful in list(above.items()):
+                for more, d in found.get((word,), {}).items():
+                    above[more] = above.get(more, True) and (doubtful or d)
+    for kind, acting in ENGLISH["acts"].items():
+        v.acts.update(dict.fromkeys((w for one in acting.split(", ") for w in _read(v, one)), kind))
+    acting = {w for w, kind in v.acts.items() if kind == "who"}
+    for said, above in found.items():
+        surely = frozenset(w for w, doubtful in above.items() if not doubtful)
+        v.wider.setdefault(said[0], []).append((said, surely, frozenset(above) - surely))
+        if len(said) == 1 and not acting.isdisjoint(surely):
+            v.acts[said[0]] = "who"
+
+
+# -- reading ---------------------------------------------------------------------------------------------------------
 def _split(text: str) -> list[str]:
-    """The words of a text that carry something, numbers as figures, who undergoes something behind who does it."""
-    low = text.casefold().replace("n't", " not").replace("n’t", " not").replace("_", " ").replace("-", " ")
-    low = SPELLED.sub(lambda m: str(NUMBERS.split().index(m.group())), low)
-    if DIGIT.search(low):
-        low = SECONDS.sub(r"\1", RANGE.sub(" ", LOOSE.sub("", low)))
-    if m := PASSIVE.match(low):
-        low = f"{m[3]} {m[2]} {m[1].strip() or 'itself'}"
-    low = EGO.sub("ego", IT_IS.sub(" ", UNDERGOES.sub("undergo ", low)))
-    return [w for w in TOKEN.findall(low) if w not in LEFT_OUT] or TOKEN.findall(low)
+    """The words of a text but for articles, numbers as figures, who undergoes something behind who does it."""
+    low = SPELLED.sub(lambda m: NUMBERS.get(m[0], "1"), text.casefold().translate(APART))
+    for has, expression, by in (*(OF_NUMBERS if DIGIT.search(low) else ()), *(RULES if RULED.search(low) else ())):
+        if has in low:
+            low = expression.sub(by, low)
+    return [w for w in TOKEN.findall(low) if w not in ARTICLES] or TOKEN.findall(low)
 
 
-def _stems(said: list[str]) -> tuple[str, ...]:
-    return tuple(f"{float(w.replace(',', '.')):g}" if FIGURE.fullmatch(w) else stem(w) for w in said)
+def _stems(said: Iterable[str]) -> Phrase:
+    """Stems, and numbers in one spelling: "#2:inf" is more than one of what is counted, or at least two."""
+    found = []
+    for w in said:
+        if m := FIGURE.fullmatch(w):
+            n = float(m[3].replace(",", "."))
+            step = 0 if m[2] or not m[1] else 0.001 if m[4] or n % 1 else 1
+            w = f"#{n + step:g}:inf" if m[1] == ">" else f"#0:{max(n - step, 0):g}" if m[1] else f"{n:g}"
+        found.append(w if m else stem(w))
+    return tuple(found)
+
+
+def _read(v: Vocabulary, text: str) -> Phrase:
+    return _settled(v, _stems(_split(text)))
+
+
+def _settled(v: Vocabulary, found: Phrase) -> Phrase:
+    """Words, those of one meaning rewritten as one: phrases before their words, as they are written and without the
+    words that carry little."""
+    found = _rewritten(v.same, _rewritten(v.same, found))
+    found = tuple(w for w in found if w not in LEFT_OUT) or found
+    for _ in range(4):
+        found, before = _rewritten(v.same, found), found
+        if found == before:
+            break
+    return _rewritten(v.whole, found)
+
+
+def _rewritten(phrases: Phrases, found: Phrase) -> Phrase:
+    out: list[str] = []
+    at = 0
+    while at < len(found):
+        w = found[at]
+        by, second = phrases.get(w), found[at + 1] if at + 1 < len(found) else ""
+        if by and (second in by or "" in by or "*" in by):
+            said, one = _phrase(by, second, found, at)
+            out.extend(one)
+            at += said
+        else:
+            out.append(w)
+            at += 1
+    return tuple(out)
+
+
+def _phrase(by: dict[str, list[tuple[Phrase, Phrase]]], second: str, found: Phrase, at: int) -> tuple[int, Phrase]:
+    """How many words at a place are a phrase, the longest, and what it means."""
+    for phrase, one in (p for some in ("*", second, "") for p in by.get(some, ())):
+        if found[at : at + len(phrase)] == phrase:
+            return len(phrase), one
+        if "*" in phrase and (gap := _gap(phrase, found, at)):
+            return len(phrase) - 1 + len(gap), tuple(w for o in one for w in (gap if o == "*" else (o,)))
+    return 1, found[at : at + 1]
+
+
+def _gap(phrase: Phrase, found: Phrase, at: int) -> Phrase:
+    """The words that stand for the "*" of a phrase that begins at a place; none if it does not begin there."""
+    star = phrase.index("*")
+    start, tail = at + star, phrase[star + 1 :]
+    if found[at:start] == phrase[:star]:
+        for end in range(start + 1, min(start + 4, len(found) - len(tail) + 1)):
+            if found[end : end + len(tail)] == tail:
+                return found[start:end]
+    return ()
 
 
 @lru_cache(maxsize=1 << 16)
 def meaning(pack: TaskPack, option: str) -> Meaning:
     """What an option says, as far as words tell."""
-    plain, phrases, acts = _known(pack)
-    said = _split(option)
-    stems = _stems(said)
-    found: list[str] = []
-    at = 0
-    while at < len(stems):
-        same = next((p for p in phrases.get(stems[at], ()) if stems[at : at + len(p[0])] == p[0]), None)
-        found.append(same[1] if same else plain.get(said[at]) or plain.get(stems[at], stems[at]))
-        at += len(same[0]) if same else 1
-    if found[:1] == ["ego"]:
-        found = found[1:] or found
-    return Meaning(tuple(found), _key(found, acts))
+    v = _known(pack)
+    found = _read(v, option)
+    if "no" not in found:
+        found = tuple(w for w in found if w not in SLIGHT) or found
+    while len(found) > 1 and found[0] in ("ego", "driver") and found[1] not in ("and", "or"):
+        found = found[1:]
+    if "driver" in found and len(found) > 1 and sum(v.acts.get(w) == "who" for w in found) == 1:
+        found = tuple(w for w in found if w != "driver")
+    heads, chunks = _chunks(found)
+    sets = tuple(_set(v, c) for c in chunks)
+    return Meaning(found, (heads, sets) if heads else sets[0])
 
 
-def _key(found: list[str], acts: frozenset[str]) -> object:
-    """The words as a set, for each that "and" joins; but where order counts, in order."""
-    if not ORDERED.isdisjoint(found):
-        return tuple(w for w in found if w != "and")
-    parts: list[list[str]] = [[]]
+def _chunks(found: Phrase) -> tuple[Phrase, list[list[str]]]:
+    """The words beside which the order of all others counts, and what stands before, between and behind them."""
+    chunks: list[list[str]] = [[]]
     for w in found:
-        if w == "and":
-            parts.append([])
+        if w in ORDER:
+            chunks.append([])
         else:
-            parts[-1].append(w)
-    return frozenset((frozenset(p), tuple(w for w in p if w in acts or w[0].isdigit())) for p in parts)
+            chunks[-1].append(w)
+    return tuple(w for w in found if w in ORDER), chunks
+
+
+def _set(v: Vocabulary, chunk: list[str]) -> frozenset[object]:
+    """The words as a set, for each that "and" joins; and once more, in order, the actors, colours, sides, numbers."""
+
+    def kind(w: str) -> str:
+        return v.acts.get(w, "number" if w[0].isdigit() else "")
+
+    parts = [list(some) for joins, some in groupby(chunk, "and".__eq__) if not joins]
+    return frozenset((frozenset(part), tuple(sorted(filter(kind, part), key=kind))) for part in parts)
 
 
 def like(a: Meaning, b: Meaning) -> bool:
@@ -267,81 +284,111 @@ def like(a: Meaning, b: Meaning) -> bool:
     x, y = only_a[0], only_b[0]
     if min(len(x), len(y)) < 6 or x[0] != y[0]:
         return False
+    same = sum(sum(1 for _ in takewhile(bool, map(eq, p, q))) for p, q in ((x, y), (x[::-1], y[::-1])))
     longest = max(len(x), len(y))
-    head = next((i for i, (c, d) in enumerate(zip(x, y, strict=False)) if c != d), min(len(x), len(y)))
-    tail = next((i for i, (c, d) in enumerate(zip(x[::-1], y[::-1], strict=False)) if c != d), min(len(x), len(y)))
-    return head + tail >= longest - 1 or (sorted(x) == sorted(y) and head + tail >= longest - 2)
+    return same >= longest - 1 or (sorted(x) == sorted(y) and same >= longest - 2)
 
 
+# -- which includes the other ----------------------------------------------------------------------------------------
 def includes(pack: TaskPack, wide: Meaning, narrow: Meaning) -> str:
-    """How one option says in wider words what another says: "surely" ("a vehicle", "a red car"), "perhaps", where it
-    only says less ("a car", "a red car"), or not at all."""
-    more, less = set(narrow.words) - set(wide.words), set(wide.words) - set(narrow.words)
-    if not more or not ORDERED.isdisjoint(less) or not OTHER.isdisjoint(wide.words):
+    """How one option is true wherever another is: "surely" ("a vehicle", "a red car"; "turns", "turns left"),
+    "perhaps", where it says less of the same ("a man", "a man with a dog"), or not at all."""
+    v = _known(pack)
+    w, n = wide.words, narrow.words
+    if how := _counts(w, n):
+        return how.strip("-")
+    if "no" in w and "no" in n:
+        if w == ("no",) or n == ("no",):
+            return "surely" if n[0] == w[0] == "no" else ""
+        w, n = (tuple(x for x in said if x != "no") for said in (n, w))
+    elif "no" in w:
+        less, more = [x for x in w if x not in (*n, "no")], [x for x in n if x not in w]
+        alone = len(less) == len(more) == 1 and v.acts.get(less[0], "who") == v.acts.get(more[0]) != "who"
+        return "surely" if alone else ""  # "not green", "red"
+    whole = _wraps(v, w, n)
+    if "no" in n:
+        return whole if whole == "surely" and any("no" in p for p, *_ in _wider(v, n)) else ""
+    (heads, chunks), (more_heads, others) = _chunks(w), _chunks(n)
+    if heads == more_heads:
+        hows = {_wraps(v, c, o) for c, o in zip(chunks, others, strict=True)}
+        return "" if "" in hows or hows == {"same"} else "perhaps" if "perhaps" in hows else "surely"
+    if whole == "surely" or heads or more_heads[0] in OTHER or not chunks[0]:
+        return whole if whole == "surely" else ""
+    return "perhaps" if _wraps(v, chunks[0], others[0]) else ""
+
+
+def _counts(wide: Phrase, narrow: Phrase) -> str:
+    """The same of two options that count: "surely" or "-", where one count does not include the other; nothing if there
+    is nothing to compare."""
+    bounds = [[w for w in said if w[0] == "#"] or [w for w in said if w[0].isdigit()] for said in (wide, narrow)]
+    if narrow == ("nobody",) or ("no" in narrow and len(narrow) < 3):
+        bounds[1] = ["0"]
+    if [len(b) for b in bounds] != [1, 1] or bounds[0][0][0] != "#":
+        return ""
+    (low, high), (least, most) = (tuple(map(float, (b[0].lstrip("#").split(":") * 2)[:2])) for b in bounds)
+    rests = [
+        {w for w in said if w not in (b[0], "no", "nobody")} for said, b in zip((wide, narrow), bounds, strict=True)
+    ]
+    if rests[0] != rests[1] and all(rests):
+        return "-" if least > high or most < low else ""
+    return "surely" if low <= least and most <= high else "-"
+
+
+def _wider(v: Vocabulary, said: Phrase) -> list[Wider]:
+    """What is said from which something wider follows."""
+    return [one for at, w in enumerate(said) for one in v.wider.get(w, ()) if said[at : at + len(one[0])] == one[0]]
+
+
+def _wraps(v: Vocabulary, wide: Iterable[str], narrow: Iterable[str]) -> str:
+    """How words include others: "same", "surely", "perhaps" or not at all."""
+    w, n = tuple(wide), tuple(narrow)
+    less, more = {x for x in w if x not in n}, {x for x in n if x not in w}
+    if not OTHER.isdisjoint(w):
         return ""
     if not less:
-        plain = isinstance(wide.key, frozenset) and isinstance(narrow.key, frozenset) and OTHER.isdisjoint(more)
-        return "perhaps" if plain and len(more) < 3 and not any(w[0].isdigit() for w in more) else ""
-    by = _wider(pack)
-    return "surely" if all(any(w in by.get(m, ()) for m in more) for w in less) else ""
+        if not more:
+            return "same"
+        kind_of = {x for p, sure, _ in _wider(v, n) if not sure.isdisjoint(w) for x in p}
+        if MODIFIERS | kind_of >= more:
+            return "surely"
+        free = OTHER.isdisjoint(more) and not any(x[0].isdigit() for x in more)
+        return "perhaps" if w and free and len(more) < 3 else ""
+    follows = [one for one in _wider(v, n) if not set(one[0]) <= set(w)]
+    surely, maybe = ({x for one in follows for x in one[i]} for i in (1, 2))
+    if not surely | maybe >= less:
+        parts = [p for x in w for p in (x.split("_") if x in less else [x])]
+        how = _wraps(v, parts, n) if len(parts) > len(w) else ""
+        return "perhaps" if how == "same" else how
+    left = more - {x for p, sure, some in follows if not (sure | some).isdisjoint(less) for x in p}
+    if not OTHER.isdisjoint(left):
+        return ""
+    return "surely" if surely >= less and not any(v.acts.get(x) == "who" or x[0].isdigit() for x in left) else "perhaps"
 
 
 # -- options about the others ----------------------------------------------------------------------------------------
-THING = "(?:options?|answers?|choices?|alternatives?|statements?|possibilit(?:y|ies)|responses?|suggestions?|claims?)"
-SHOWN = "(?:listed|given|named|mentioned|stated|offered|proposed|aforementioned)"
-MANY = """(?:all|none|both|any|neither|nothing|each|every(?: ?one|thing)?|either|several|some|most|two|three|four|one
-|multiple|various|more than (?:one|two)|at least (?:one|two)|exactly (?:one|two)|only (?:one|some|two)
-|not (?:all|any|one)|no one
-|(?:a )?(?:mix|mixture|combination|blend))"""
-PLACE = "(?:first|last|others?|remaining|previous|preceding|former|latter|rest)"
-COUNT = "(?: (?:two|three|four|five|ones?))?"
-CAUSES = "(?:reasons|causes|factors|conditions|things|actions|events)"
-IS = "(?:is|are|was|were|can|could|may|might|do|does)"
-BE_ALL = "(?:is|are|could be|can be|may be|might be)(?: all| both| equally)?"
-TRUE = "(?:right|correct|true|possible|wrong|false|plausible|valid|likely)"
-FIT = "(?:apply|applies|holds?|fits?)"
-NO = "(?:no|none|not)"
-LETTER = r"\(?[a-h]\)?"
-JOINS = r"(?:, ?|,? (?:and|or|nor|plus|&|\+|/) ?|[&+/])"
-ABOVE = compiled(rf"""\b{MANY}(?: of)?(?: the| these| those)?(?: {PLACE}| {SHOWN})?{COUNT}(?: {PLACE})? {THING}\b
-|\b{MANY}(?: of)? the (?:others|rest)\W*$
-|\b{MANY} of (?:the |these |those )?(?:{SHOWN} )?{CAUSES}\W*$
-|\b{MANY} of (?:the )?(?:above|below|foregoing|these|those|list|{PLACE}{COUNT})
-(?=\W*$| (?:{IS}|happens?|together|combined|at once|equally|above|{SHOWN}|{FIT})\b)
-|\b{MANY}(?: of)?(?: the| these| those)?(?: \w+)? (?:(?:that|which) (?:is|are) )?{SHOWN}(?: here| above)?\W*$
-|\b{MANY} (?:from|in|on) (?:this|the|that) list\b
-|\b(?:all|both|none|any|everything|nothing|neither) above\b|\bthe above\b
-|\bnot (?:listed|among (?:them|these|those|the)|(?:on|in) (?:the|this) list|one of (?:these|those)\W*$)
-|\b(?:{MANY}|they)(?: of (?:them|these|those))?{COUNT} (?:{BE_ALL} {TRUE}|{FIT})\W*$
-|^\W*(?:both |either |neither |only )?(?:{THING} )?{LETTER}(?:{JOINS}{LETTER})+
-(?: (?:only|together|both|combined|at once|{THING}|(?:is|are|apply)\b.*))?\W*$
-|\b{THING} (?:\d|{LETTER}){JOINS}(?:{THING} )?(?:\d|{LETTER})(?!\w)
-|\bthe (?:first|second|third|last) (?:and|or|nor) (?:the )?(?:second|third|fourth|last)(?: ones?| {THING})?\W*$
-|\b(?:same as|see|like|as) (?:the )?(?:above|first|previous one|{THING})\W*$
-|\b{NO}(?: \w+)? {THING} (?:is|are|{FIT})\b
-|\b{NO} (?:the |an? )?(?:{TRUE}|suitable|matching|other) {THING}|\bthe other {THING}\b""", re.I)  # fmt: skip
-BARE = compiled(r"""^\W*(?:all|both|neither|either|any|each|every one|none(?= of))(?: (?:two|three|four|five))?
-(?: of (?:them|it|the (?:two|three)))?\W*$
-|\b(?:any|all|both|none|neither|either|each|some) of them\W*$""", re.I)  # fmt: skip
-ELSE = compiled(r"""^\W*(?:(?:an)?others?|(?:some|any)(?:thing|one|body|where) (?:else|other|different)
-|(?:both |only )?\(?(?:[1-5]|iv|i{1,3})\)? (?:and|or|&) \(?(?:[1-5]|iv|i{1,3})\)?(?: only)?)\W*$""", re.I)  # fmt: skip
-ENUMERATED = re.compile(r"\b(?:or|and|two|both|either|which of)\b", re.I)
 
 
 def about_others(option: str) -> str:
     """How an option is about the other options: plainly, or unless the question names what it means ("both"), or so
     that it may be something of its own ("something else"); nothing if it is not."""
-    if ABOVE.search(option):
-        return "plainly"
-    return "unless asked" if BARE.match(option) else "perhaps" if ELSE.match(option) else ""
+    return next((how for how, expression in ABOUT.items() if expression.search(option)), "")
 
 
 @lru_cache(maxsize=1 << 14)
 def hints(pack: TaskPack, option: str) -> tuple[str, ...]:
     """How the words begin one of which a text must have to say the longest word of an option."""
-    plain, phrases, _ = _known(pack)
     word = max(meaning(pack, option).words, key=len, default="")
-    said = {w for w, v in (plain | IRREGULARS).items() if v == word}
-    said |= {w for w, same in phrases.items() if any(one == word for _, one in same)}
-    said |= set(word.replace("_", " ").split()) | {n for i, n in enumerate(NUMBERS.split()) if str(i) == word}
-    return tuple({w[:3] for w in said})
+    return tuple(_beginnings(pack).get(word, frozenset()) | {w[:3] for w in word.split("_")})
+
+
+@cache
+def _beginnings(pack: TaskPack) -> dict[str, frozenset[str]]:
+    """By word how the words begin that may be rewritten as it."""
+    v = _known(pack)
+    found: dict[str, set[str]] = {}
+    for said, one in (*IRREGULARS.items(), *NUMBERS.items()):
+        found.setdefault(one, set()).add(said[:3])
+    for said, ones in (p for by in (*v.same.values(), *v.whole.values()) for some in by.values() for p in some):
+        for one in ones:
+            found.setdefault(one, set()).update(w[:3] for w in said)
+    return {w: frozenset(b) for w, b in found.items()}

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from curation import tasks
+from curation.check_options import ENGLISH, includes, like, meaning
 from curation.check_reading import read
 from curation.check_text import Context, Finding
 from curation.check_times import parts, times
@@ -739,3 +740,115 @@ def test_what_is_seen_before_the_event_may_be_told(text: str) -> None:
 @pytest.mark.parametrize("text", said(OTHERS))
 def test_another_partner_is_found(text: str) -> None:
     assert "told_partner" in {f.rule for f in check(text, event("collision", "unknown", "car"))}
+
+
+# -- options: what says the same, what includes another, what only looks alike ----------------------------------------
+VQA = tasks.load_packs(["event", "caption", "description", "vqa"])["vqa"]
+SAME = """
+The ego comes to a halt | The ego stops
+slams on the brakes | brakes hard
+The cyclist is knocked over by the van | The van knocks over the cyclist
+a layer of snow covers the road | The road is covered with snow
+a collision between the two cars | The two cars collide
+It is still rolling | It has not stopped
+a lorry | a truck
+the light is amber | the light is yellow
+drizzle | light rain
+in the middle of the day | around noon
+a toddler | a small child
+a zebra crossing | a pedestrian crossing with stripes
+switches lanes to the right | moves into the right lane
+lets the pedestrian cross first | waits for the pedestrian to cross
+It tailgates the car in front | It follows the car ahead too closely
+runs a red light | drives through a red light
+a pair of pedestrians | two pedestrians
+more than two | at least three
+fewer than 2 | at most one
+because the driver was distracted | due to driver distraction
+looks at his mobile | looks at his cell phone
+The van is behind the ego | The ego is ahead of the van
+The bus is to the left of the car | The car is to the right of the bus
+an auto-rickshaw | a tuk-tuk
+The ego and a lorry | A lorry and the ego
+It rear-ends the car | It runs into the back of the car
+a man wearing a red coat | a man in a red coat
+The traffic is heavy | There is a lot of traffic
+It is impossible to say | It cannot be determined
+"""
+INCLUDED = """
+turns | turns left
+an animal | a deer
+at least two | three
+no more than four | two
+before halfway | in the first second
+It reacts | It brakes
+evasive action | It swerves right
+It changes speed | It accelerates
+an emergency vehicle | an ambulance
+a large vehicle | a lorry
+The vehicle hits an animal | The car hits a deer
+a traffic sign | a stop sign
+A crash | A rear-end collision
+The driver is inattentive | The driver is looking at his phone
+The driver makes an error | The driver runs a red light
+a mechanical failure | a burst tyre
+headwear | a helmet
+The light is not green | The light is red
+someone is hurt | the cyclist breaks an arm
+It violates a traffic rule | It runs a stop sign
+a car | a red car
+a group of people | a group of schoolchildren
+"""
+ONLY_ALIKE = """
+turns left | turns right
+the car hits the van | the van hits the car
+white letters on blue | blue letters on white
+a black roof on a white car | a white roof on a black car
+slows down | stops
+before the crash | after the crash
+at least two | at most one
+The pedestrian waits for the car | The car waits for the pedestrian
+The ego is in front of the truck | The ego is behind the truck
+The woman pushes the man | The man pushes the woman
+The child runs to its mother | The mother runs to the child
+A blue van behind a red car | A red van behind a blue car
+light rain | heavy rain
+The pedestrian runs | The pedestrian walks
+a parked car | a car park
+a stop sign | a yield sign
+It starts raining | It stops raining
+It stops behind the line | It stops beyond the line
+the left headlight | the left tail light
+a motorcyclist | a cyclist
+one car | two cars
+No | It brakes
+The ego brakes and the van swerves | The van brakes and the ego swerves
+from left to right | from right to left
+a vehicle | no car
+"""
+
+
+@pytest.mark.parametrize("pair", said(SAME))
+def test_options_that_say_the_same(pair: str) -> None:
+    one, other = (meaning(VQA, option) for option in pair.split(" | "))
+    assert one.key == other.key
+
+
+@pytest.mark.parametrize("pair", said(INCLUDED))
+def test_an_option_that_includes_another(pair: str) -> None:
+    wide, narrow = (meaning(VQA, option) for option in pair.split(" | "))
+    assert wide.key != narrow.key and includes(VQA, wide, narrow) == "surely"
+
+
+@pytest.mark.parametrize("pair", said(ONLY_ALIKE))
+def test_options_that_only_look_alike(pair: str) -> None:
+    one, other = (meaning(VQA, option) for option in pair.split(" | "))
+    assert one.key != other.key and not like(one, other)
+    assert not includes(VQA, one, other) and not includes(VQA, other, one)
+
+
+def test_a_line_of_words_that_mean_the_same_is_read_as_one() -> None:
+    lines = [line.split(", ") for some in ENGLISH["same"].values() for line in some]
+    apart = [(first, p) for first, *others in lines for p in others
+             if "sth" not in p and meaning(VQA, p).words != meaning(VQA, first).words]  # fmt: skip
+    assert not apart

@@ -26,6 +26,7 @@ def test_the_wheel_has_our_packages_and_nothing_else(wheel: Path) -> None:
     assert tops == {"curation", "schemas", "finetune", "eval"}
     for needed in ("schemas/recipe.json", "schemas/event/guidelines.md", "schemas/vqa/template.json",
                    "curation/demo.yaml", "schemas/ontology/driving.json", "schemas/words/forms.json",
+                   "schemas/words/options.json",
                    "eval/page.css", "eval/page.html", "curation/starter.yaml", "curation/card.md"):  # fmt: skip
         assert needed in names
     assert not [n for n in names if n.endswith((".mp4", ".pyc")) or "/tests/" in n]
