@@ -77,8 +77,8 @@ def stem(word: str) -> str:
     return IRREGULARS.get(word) or IRREGULARS.get(w := _regular(word), w)
 
 
-LEFT_OUT, ORDER, SLIGHT, MODIFIERS = (
-    frozenset(map(stem, ENGLISH[k].split())) for k in ("left_out", "order", "slight", "modifiers")
+LEFT_OUT, ORDER, SLIGHT, MODIFIERS, ADVERBS, ANY = (
+    frozenset(map(stem, ENGLISH[k].split())) for k in ("left_out", "order", "slight", "modifiers", "adverbs", "any")
 )
 
 
@@ -126,7 +126,11 @@ def _lines(name: str) -> list[str]:
 
 def _add(phrases: Phrases, said: Phrase, one: Phrase) -> None:
     """Let a phrase be rewritten; "heavy traffic" is said by "traffic is heavy", too."""
-    turns = len(said) == 2 and said[0] in MODIFIERS - {"light"} and said[1] not in MODIFIERS
+    turns = (
+        len(said) == 2
+        and "light" not in said
+        and (said[1] in ADVERBS or (said[0] in MODIFIERS and said[1] not in MODIFIERS))
+    )
     to = tuple("*" if w == "sth" else w for w in one)
     for p in (said, said[::-1])[: 1 + turns]:
         phrase = tuple("*" if w == "sth" else w for w in p)
@@ -353,6 +357,8 @@ def _wraps(v: Vocabulary, wide: Iterable[str], narrow: Iterable[str]) -> str:
             return "surely"
         free = OTHER.isdisjoint(more) and not any(x[0].isdigit() for x in more)
         return "perhaps" if w and free and len(more) < 3 else ""
+    if less <= ANY and more - MODIFIERS:
+        return "surely"
     follows = [one for one in _wider(v, n) if not set(one[0]) <= set(w)]
     surely, maybe = ({x for one in follows for x in one[i]} for i in (1, 2))
     if not surely | maybe >= less:
