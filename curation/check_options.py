@@ -34,7 +34,6 @@ STEMS = [(re.compile(e), by) for e, by in ENGLISH["stems"]]
 ABOUT = {how: _expression("|".join(some), re.I) for how, some in ENGLISH["about_others"].items()}
 ENUMERATED = re.compile(r"\b(?:or|and|two|both|either|which of)\b", re.I)
 SPELLED, DIGIT = _expression(rf"\b(?:{'|'.join(NUMBERS)})\b|<A_UNIT>"), re.compile(r"\d")
-RULED = _expression("<RULED>")
 TOKEN = re.compile(r"[<>]=?\d+(?:\.\d+)?~?|\d+(?:st|nd|rd|th)\b|\d+(?:[.,]\d+)?|[^\W\d_]+")
 FIGURE = re.compile(r"([<>]?)(=?)(\d+(?:[.,]\d+)?)(~?)")
 APART = str.maketrans("_-", "  ")
@@ -90,7 +89,8 @@ def kinds(pack: TaskPack) -> dict[str, str]:
 
 @cache
 def _known(pack: TaskPack) -> Vocabulary:
-    wider = [f"{value}: {kind}" for kind, value in kinds(pack).items()]
+    several = {word for node in pack.ontology.values() for word in node.get("x-means", ())}
+    wider = [f"{value}: {kind}" for kind, value in kinds(pack).items() if kind not in several]
     wider += [f"{w}: {', '.join(n)}" for node in pack.ontology.values() for w, n in node.get("x-wider", {}).items()]
     return _vocabulary(json.dumps([words(pack), list(kinds(pack)), wider]))
 
@@ -126,11 +126,7 @@ def _lines(name: str) -> list[str]:
 
 def _add(phrases: Phrases, said: Phrase, one: Phrase) -> None:
     """Let a phrase be rewritten; "heavy traffic" is said by "traffic is heavy", too."""
-    turns = (
-        len(said) == 2
-        and "light" not in said
-        and (said[1] in ADVERBS or (said[0] in MODIFIERS and said[1] not in MODIFIERS))
-    )
+    turns = len(said) == 2 and (said[1] in ADVERBS or (said[0] in MODIFIERS and said[1] not in MODIFIERS))
     to = tuple("*" if w == "sth" else w for w in one)
     for p in (said, said[::-1])[: 1 + turns]:
         phrase = tuple("*" if w == "sth" else w for w in p)
@@ -172,7 +168,7 @@ def _widen(v: Vocabulary, told: list[tuple[str, str, bool]], values: list[set[st
 def _split(text: str) -> list[str]:
     """The words of a text but for articles, numbers as figures, who undergoes something behind who does it."""
     low = SPELLED.sub(lambda m: NUMBERS.get(m[0], "1"), text.casefold().translate(APART))
-    for has, expression, by in (*(OF_NUMBERS if DIGIT.search(low) else ()), *(RULES if RULED.search(low) else ())):
+    for has, expression, by in (*(OF_NUMBERS if DIGIT.search(low) else ()), *RULES):
         if has in low:
             low = expression.sub(by, low)
     return [w for w in TOKEN.findall(low) if w not in ARTICLES] or TOKEN.findall(low)
@@ -250,11 +246,10 @@ def meaning(pack: TaskPack, option: str) -> Meaning:
     found = _read(v, option)
     if "no" not in found:
         found = tuple(w for w in found if w not in SLIGHT) or found
-    while len(found) > 1 and found[0] in ("ego", "driver") and found[1] not in ("and", "or"):
+    if found[0] == "ego" and found[1:2] not in ((), ("and",), ("or",)):
         found = found[1:]
-    if "driver" in found and len(found) > 1 and sum(v.acts.get(w) == "who" for w in found) == 1:
-        found = tuple(w for w in found if w != "driver")
-    heads, chunks = _chunks(found)
+    alone = "driver" in found and sum(v.acts.get(w) == "who" for w in found) == 1
+    heads, chunks = _chunks(tuple(w for w in found if w != "driver") if alone and len(found) > 1 else found)
     sets = tuple(_set(v, c) for c in chunks)
     return Meaning(found, (heads, sets) if heads else sets[0])
 
@@ -366,6 +361,7 @@ def _wraps(v: Vocabulary, wide: Iterable[str], narrow: Iterable[str]) -> str:
         how = _wraps(v, parts, n) if len(parts) > len(w) else ""
         return "perhaps" if how == "same" else how
     left = more - {x for p, sure, some in follows if not (sure | some).isdisjoint(less) for x in p}
+    left -= {p for x in less for p in x.split("_")}
     if not OTHER.isdisjoint(left):
         return ""
     return "surely" if surely >= less and not any(v.acts.get(x) == "who" or x[0].isdigit() for x in left) else "perhaps"
