@@ -34,6 +34,7 @@ STEMS = [(re.compile(e), by) for e, by in ENGLISH["stems"]]
 ABOUT = {how: _expression("|".join(some), re.I) for how, some in ENGLISH["about_others"].items()}
 ENUMERATED = re.compile(r"\b(?:or|and|two|both|either|which of)\b", re.I)
 SPELLED, DIGIT = _expression(rf"\b(?:{'|'.join(NUMBERS)})\b|<A_UNIT>"), re.compile(r"\d")
+RULED_TO = frozenset(w for *_, by in (*RULES, *OF_NUMBERS) for w in re.findall(r"[a-z]+", by))
 TOKEN = re.compile(r"[<>]=?\d+(?:\.\d+)?~?|\d+(?:st|nd|rd|th)\b|\d+(?:[.,]\d+)?|[^\W\d_]+")
 FIGURE = re.compile(r"([<>]?)(=?)(\d+(?:[.,]\d+)?)(~?)")
 APART = str.maketrans("_-", "  ")
@@ -377,20 +378,18 @@ def about_others(option: str) -> str:
 
 
 @lru_cache(maxsize=1 << 14)
-def hints(pack: TaskPack, option: str) -> tuple[str, ...]:
-    """How the words begin one of which a text must have to say the longest word of an option."""
-    word = max(meaning(pack, option).words, key=len, default="")
-    return tuple(_beginnings(pack).get(word, frozenset()) | {w[:3] for w in word.split("_")})
+def hints(pack: TaskPack, option: str) -> tuple[tuple[frozenset[str], ...], ...]:
+    """For each word of an option the stems that a text must have, all of one set, to say that word, too."""
+    said = (w for w in meaning(pack, option).words if w not in RULED_TO and not DIGIT.search(w))
+    return tuple((frozenset((w,)), frozenset(w.split("_")), *_spellings(pack).get(w, ())) for w in said)
 
 
 @cache
-def _beginnings(pack: TaskPack) -> dict[str, frozenset[str]]:
-    """By word how the words begin that may be rewritten as it."""
+def _spellings(pack: TaskPack) -> dict[str, tuple[frozenset[str], ...]]:
+    """By word the stems of the phrases that are rewritten as it, or as more than it."""
     v = _known(pack)
-    found: dict[str, set[str]] = {}
-    for said, one in (*IRREGULARS.items(), *NUMBERS.items()):
-        found.setdefault(one, set()).add(said[:3])
+    found: dict[str, set[frozenset[str]]] = {}
     for said, ones in (p for by in (*v.same.values(), *v.whole.values()) for some in by.values() for p in some):
         for one in ones:
-            found.setdefault(one, set()).update(w[:3] for w in said)
-    return {w: frozenset(b) for w, b in found.items()}
+            found.setdefault(one, set()).add(frozenset(said) - {"*"})
+    return {w: tuple(sorted(some, key=len)) for w, some in found.items()}

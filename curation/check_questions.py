@@ -8,11 +8,11 @@ from functools import lru_cache
 from typing import Any
 
 from curation.check_answers import ASKED, AUX, NOBODY, WH, asked_of, facts_of, labelled, ranges, said_of, times_offered
-from curation.check_options import ENUMERATED, about_others, hints, includes, like, meaning
+from curation.check_options import ENUMERATED, about_others, hints, includes, like, meaning, stem
 from curation.check_phrases import Worded, compiled
 from curation.check_reading import Mark, lines_of, read
 from curation.check_text import HYPOTHETICAL, Context, Finding
-from curation.lexicon import Lexicon
+from curation.lexicon import WORD, Lexicon
 from curation.tasks import TaskPack
 
 GIVEN = Worded(r"""\b(?:the|this|that|its|their|our) (?:[\w-]+ ){0,2}?(?:collision|crash|accident|impact
@@ -150,7 +150,9 @@ def _tells_answer(lex: Lexicon, question: str, offered: tuple[str, ...], answer:
             return f"'{m.group().strip(' ,')[:60]}' suggests the answer"
         return _suggested(lex, question)
     low = question.casefold()
-    if " or " not in low and any(h in low for h in hints(lex.pack, answer)):
+    stems = set(map(stem, WORD.findall(low)))
+    may = not answer.casefold().startswith(("yes", "no,")) and " or " not in low
+    if may and all(any(map(stems.issuperset, said)) for said in hints(lex.pack, answer)):
         asked = _spelled(lex.pack, OF_DAY.sub(" ", question))
         held = [o for o in {answer, *offered} if _spelled(lex.pack, o) in asked]
         if held == [answer]:
