@@ -213,7 +213,7 @@ def _value(pack: TaskPack, name: str, option: str) -> str | None:
 def _yes_no_clash(r: Reading, yes: bool, context: Context) -> str | None:
     """A question about values ("rain or snow?") is answered yes if one of them holds; what it denies must not."""
     for name in sorted({n for m, _ in r.values for n, _ in m.names if n != "partner"}):
-        asked = {v for m, said in r.values if said for n, vs in m.names if n == name for v in vs}
+        asked = {v for m, said in r.values if said and m.sure for n, vs in m.names if n == name for v in vs}
         holds = context.known(name)
         alone = {v for m, said in r.values if said for n, vs in m.names if n == name and len(vs) == 1 for v in vs}
         loosely = yes and alone & set(context.lex.together[name].get(str(holds), ()))

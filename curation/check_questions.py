@@ -49,8 +49,11 @@ TAG = compiled(rf""", (?:{AUX}(?:n['’]t)? (?:it|there|he|she|they|we|that)(?: 
 |right|correct|yes|no)\?\W*$""", re.I)  # fmt: skip
 GENERIC = Worded(r"""\b(?:conditions?|statements?|of these|of the following|true|holds?|appl(?:y|ies)|can be said
 |correct|describes?|fits?|match(?:es)?|circumstances?|setting)\b""", "these|following|said")  # fmt: skip
-OF_DAY = compiled(r"""\b(?:time|part|hour|moment|period) of (?:the )?day\b|\bin the day\b
-|\bof (?:the )?(?:road|weather)\b""", re.I)  # fmt: skip
+YES_NO = re.compile(r"yes/no\W|no\W./yes|no\W/yes", re.I)
+ASIDE = compiled(r"""\b(?:time|part|hour|moment|period) of (?:the )?day\b|\bin the day\b
+|\bof (?:the )?(?:road|weather)\b
+|\b(?:stop|give[ -]way|yield|brake|turn|turning|crossing) (?:signs?|lines?|lights?|lamps?|lanes?|signals?|points?)\b
+""", re.I)  # fmt: skip
 
 
 # -- what is offered -------------------------------------------------------------------------------------------------
@@ -83,7 +86,7 @@ def _offered(pack: TaskPack, offered: tuple[str, ...], answer: str) -> tuple[tup
     right = meaning(pack, answer)
     chosen = offered.index(answer) if answer in offered else -1
     for i, m in enumerate(mean):
-        mine = i != chosen and chosen >= 0
+        mine = i != chosen and chosen >= 0 and not YES_NO.fullmatch(f"{offered[i][:3]}/{answer[:3]}")
         either = {"or", "either"} & set(m.words) and set(right.words) < set(m.words)
         if mine and (m.key == right.key or either or like(m, right)):
             found.append(("two_right", i, f"is as right as the answer '{answer}'", ""))
@@ -153,7 +156,7 @@ def _tells_answer(lex: Lexicon, question: str, offered: tuple[str, ...], answer:
     stems = set(map(stem, WORD.findall(low)))
     may = not answer.casefold().startswith(("yes", "no,")) and " or " not in low
     if may and all(any(map(stems.issuperset, said)) for said in hints(lex.pack, answer)):
-        asked = _spelled(lex.pack, OF_DAY.sub(" ", question))
+        asked = _spelled(lex.pack, ASIDE.sub(" ", question))
         held = [o for o in {answer, *offered} if _spelled(lex.pack, o) in asked]
         if held == [answer]:
             return f"the question holds the answer '{answer}'"

@@ -43,6 +43,7 @@ def told_who(value: Any, context: Context) -> Iterator[Finding]:
                 yield from _role_clash(told, m, role, s.pointer, sure=bool(left))
 
 
+AUXILIARY = re.compile(r"\b(?:is|was|are|were|be|been|being|gets?|got)\b.* and\b", re.I)
 MUTUAL = ("collid", "scrap", "brush", "graz", "touch", "meet", "contact")  # either may be said of both
 ROLES = {"watch": "witness", "striking": "striking", "struck": "struck"}
 OTHER_WAY = {"striking": "struck", "struck": "striking"}
@@ -58,7 +59,8 @@ PRONOUN = re.compile(r"\b(it|he|she|they|which|who|what)\b", re.I)
 def _role_clash(told: str | None, m: Mark, role: str | None, at: str, *, sure: bool = True) -> Iterator[Finding]:
     if told and role in ("striking", "struck", "witness") and told != role:
         note = f"'{m.line.strip(' .;')[:80]}' says {told}, but the ego vehicle is {role}"
-        doubt = not sure or not m.sure or m.text.startswith(MUTUAL)
+        shared = m.text.endswith("ed") and AUXILIARY.search(m.before)  # "is thrown forward and shunted"
+        doubt = not sure or not m.sure or m.text.startswith(MUTUAL) or shared
         yield Finding("told_role", at, note, "warning" if doubt else "error")
 
 
