@@ -77,9 +77,11 @@ def stem(word: str) -> str:
     return IRREGULARS.get(word) or IRREGULARS.get(w := _regular(word), w)
 
 
-LEFT_OUT, ORDER, SLIGHT, MODIFIERS, ADVERBS, ANY = (
-    frozenset(map(stem, ENGLISH[k].split())) for k in ("left_out", "order", "slight", "modifiers", "adverbs", "any")
+LEFT_OUT, ORDER, SLIGHT, SOFT, MODIFIERS, ADVERBS, ANY = (
+    frozenset(map(stem, ENGLISH[k].split()))
+    for k in ("left_out", "order", "slight", "soft", "modifiers", "adverbs", "any")
 )
+ALMOST = {stem(w): stem(one) for w, one in ENGLISH["almost"].items()}
 
 
 # -- the words -------------------------------------------------------------------------------------------------------
@@ -277,7 +279,10 @@ def _set(v: Vocabulary, chunk: list[str]) -> frozenset[object]:
 
 
 def like(a: Meaning, b: Meaning) -> bool:
-    """Do two options differ by a slip of the pen, or one by a word of little weight among many?"""
+    """Do two options differ by a slip of the pen, or by words of little weight among others?"""
+    plain, other = ([ALMOST.get(w, w) for w in m.words if w not in SOFT] for m in (a, b))
+    if plain == other and len(plain) > 1:
+        return True
     only_a, only_b = [w for w in a.words if w not in b.words], [w for w in b.words if w not in a.words]
     if len(a.words) != len(b.words) or len(only_a) != 1 or len(only_b) != 1:
         return False
