@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from functools import cache, lru_cache
+from dataclasses import dataclass
+from functools import cache, cached_property, lru_cache
 from importlib.resources import files
 from itertools import groupby, takewhile
 from operator import eq
@@ -43,11 +44,20 @@ Wider = tuple[Phrase, frozenset[str], frozenset[str]]
 Phrases = dict[str, dict[str, list[tuple[Phrase, Phrase]]]]  # by their first two words, with what they mean
 
 
-class Meaning(NamedTuple):
+@dataclass(frozen=True)
+class Meaning:
     """An option's words in order, and what must be equal in options that say the same."""
 
     words: Phrase
-    key: object
+    acts: dict[str, str]
+
+    @cached_property
+    def key(self) -> object:
+        alone = "driver" in self.words and sum(self.acts.get(w) == "who" for w in self.words) == 1
+        said = tuple(w for w in self.words if w != "driver") if alone and len(self.words) > 1 else self.words
+        heads, chunks = _chunks(said)
+        sets = tuple(_set(self.acts, c) for c in chunks)
+        return (heads, sets) if heads else sets[0]
 
 
 class Vocabulary(NamedTuple):
@@ -251,10 +261,7 @@ def meaning(pack: TaskPack, option: str) -> Meaning:
         found = tuple(w for w in found if w not in SLIGHT) or found
     if found[0] == "ego" and found[1:2] not in ((), ("and",), ("or",)):
         found = found[1:]
-    alone = "driver" in found and sum(v.acts.get(w) == "who" for w in found) == 1
-    heads, chunks = _chunks(tuple(w for w in found if w != "driver") if alone and len(found) > 1 else found)
-    sets = tuple(_set(v, c) for c in chunks)
-    return Meaning(found, (heads, sets) if heads else sets[0])
+    return Meaning(found, v.acts)
 
 
 def _chunks(found: Phrase) -> tuple[Phrase, list[list[str]]]:
@@ -268,14 +275,11 @@ def _chunks(found: Phrase) -> tuple[Phrase, list[list[str]]]:
     return tuple(w for w in found if w in ORDER), chunks
 
 
-def _set(v: Vocabulary, chunk: list[str]) -> frozenset[object]:
+def _set(acts: dict[str, str], chunk: list[str]) -> frozenset[object]:
     """The words as a set, for each that "and" joins; and once more, in order, the actors, colours, sides, numbers."""
-
-    def kind(w: str) -> str:
-        return v.acts.get(w, "number" if w[0].isdigit() else "")
-
+    kind = {w: acts.get(w, "number" if w[0].isdigit() else "") for w in chunk}
     parts = [list(some) for joins, some in groupby(chunk, "and".__eq__) if not joins]
-    return frozenset((frozenset(part), tuple(sorted(filter(kind, part), key=kind))) for part in parts)
+    return frozenset((frozenset(part), tuple(sorted(filter(kind.get, part), key=kind.__getitem__))) for part in parts)
 
 
 def like(a: Meaning, b: Meaning) -> bool:
