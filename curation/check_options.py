@@ -259,7 +259,7 @@ def meaning(pack: TaskPack, option: str) -> Meaning:
     found = _read(v, option)
     if "no" not in found:
         found = tuple(w for w in found if w not in SLIGHT) or found
-    if found[0] == "ego" and found[1:2] not in ((), ("and",), ("or",)):
+    if found[:1] == ("ego",) and found[1:2] not in ((), ("and",), ("or",)):
         found = found[1:]
     return Meaning(found, v.acts)
 

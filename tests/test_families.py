@@ -852,3 +852,9 @@ def test_a_line_of_words_that_mean_the_same_is_read_as_one() -> None:
     apart = [(first, p) for first, *others in lines for p in others
              if "sth" not in p and meaning(VQA, p).words != meaning(VQA, first).words]  # fmt: skip
     assert not apart
+
+
+@pytest.mark.parametrize("text", ["", "???", "it", "no", "the", "#", "<3", "or"])
+def test_an_option_without_words_is_like_no_other(text: str) -> None:
+    one, other = meaning(VQA, text), meaning(VQA, "a lorry")
+    assert one.key != other.key and not like(one, other) and not includes(VQA, one, other)
