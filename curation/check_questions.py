@@ -12,6 +12,7 @@ from curation.check_options import ENUMERATED, about_others, hints, includes, li
 from curation.check_phrases import Worded, compiled
 from curation.check_reading import Mark, lines_of, read
 from curation.check_text import HYPOTHETICAL, Context, Finding
+from curation.check_times import times
 from curation.lexicon import WORD, Lexicon
 from curation.tasks import TaskPack
 
@@ -112,6 +113,7 @@ def _also_right(question: str, offered: Sequence[str], answer: str, context: Con
     about |= true[chosen] or frozenset()
     about -= frozenset(ASKED) if DEGREE.match(question) else frozenset()  # "how heavy is the rain?"
     at = labelled(question, context)
+    at = times(question)[0].low if at is None and len(times(question)) == 1 else at
     for i in range(len(offered)):
         mine, its = (spans[chosen][:1], spans[i]) if spans else ([], [])
         both = any(at is not None and r[0] < at < r[1] and a[0] < at < a[1] for a in mine for r in its)
