@@ -311,6 +311,19 @@ def test_answers_to_a_bank_of_questions_are_held_against_the_event() -> None:
         "answer": "a red van"}),
     ("hit", {"question": "Sum up the clip.", "options": [], "answer": "In the rain we bump into a car.",
         "kind": "open"}),
+    ("hit", {"question": "At what second do they touch, if at all?", "options": [], "answer": "At about 3.3 s.",
+        "kind": "open"}),
+    ("hit", {"question": "How heavy is the rain?", "options": ["a drizzle", "steady rain", "a cloudburst"],
+        "answer": "steady rain"}),
+    ("hit", {"question": "Who is knocked down?", "options": ["a man", "a girl", "nobody"], "answer": "nobody"}),
+    ("quiet", {"question": "What does it do at the stop sign?", "options": ["comes to a complete stop", "rolls on"],
+        "answer": "comes to a complete stop"}),
+    ("quiet", {"question": "Is it moving at the end?", "options": ["Yes, in reverse", "No, it is stopped"],
+        "answer": "No, it is stopped"}),
+    ("hit", {"question": "Is a person with an umbrella in view?", "options": ["no", "yes"], "answer": "no",
+        "kind": "yes_no"}),
+    ("seen", {"question": "What does the silver car do?", "options": ["It crashes into a van", "It turns back"],
+        "answer": "It crashes into a van"}),
 ])  # fmt: skip
 def test_clean_questions(name: str, item: Json) -> None:
     assert SCENES[name].check("vqa", question(**item)) == []
@@ -1032,6 +1045,26 @@ def test_what_only_looks_like_a_fault_of_form_is_none(name: str, text: str) -> N
 ])  # fmt: skip
 def test_what_only_looks_like_a_faulty_question_is_none(name: str, item: Json) -> None:
     assert SCENES[name].check("vqa", question(**item)) == []
+
+
+@pytest.mark.parametrize("rule,severity,name,item", [
+    ("answer_wrong", "error", "hit", question(question="At what second do they touch, if at all?", options=[],
+        answer="At about 1.2 s.", kind="open")),
+    ("answer_wrong", "error", "dodge", question(question="Does the car touch the pedestrian on the crossing?",
+        options=["yes", "no"], answer="yes", kind="yes_no")),
+    ("answer_wrong", "warning", "dodge", question(question="What becomes of him?",
+        options=["he is knocked over", "he walks on"], answer="he is knocked over")),
+    ("two_right", "warning", "hit", question(question="What makes it hard to drive?",
+        options=["the rain", "the night", "smoke"], answer="the rain")),
+    ("two_right", "error", "quiet", question(question="At about 2 s the van slows. When is that?",
+        options=["in the first half", "between 1 and 4 s", "in the last second"], answer="in the first half")),
+    ("question_tells_class", "error", "hit", question(question="After it collides with the car, is there contact?",
+        options=["yes", "no"], answer="yes", kind="yes_no")),
+    ("question_tells_class", "warning", "close", question(question="How much room is left as it misses us?",
+        options=["a hand", "a lane"], answer="a hand")),
+])  # fmt: skip
+def test_how_grave_a_finding_on_a_question_is(rule: str, severity: str, name: str, item: Json) -> None:
+    assert (rule, severity) in {(f.rule, f.severity) for f in SCENES[name].check("vqa", item)}
 
 
 def test_no_expression_misses_a_text_for_the_words_it_is_tried_by() -> None:

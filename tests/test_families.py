@@ -513,6 +513,7 @@ TIMES = [  # what is said, and the seconds of a clip of six
     ("halfway through the clip", 2.4, 3.6), ("at the very end of the video", 4.8, 6), ("as the clip begins", 0, 1.2),
     ("in the final third of the clip", 4, 6), ("one and a quarter seconds in", 1.25, 1.25), ("t = 2.5", 2.5, 2.5),
     ("three quarters of the way through", 3.9, 5.1), ("twelve seconds in", 12, 12),
+    ("3.5 s after the clip begins", 3.5, 3.5), ("two seconds from the start of the video", 2, 2),
 ]  # fmt: skip
 
 
@@ -641,6 +642,46 @@ def test_a_text_may_cite_what_it_says_is_not_known() -> None:
     assert not check("Ego is hit; by whom cannot be seen.", open_, field="event.partner")
     assert check("Ego is hit by a car.", open_, field="event.partner")
     assert not check("A car slows.", None, field="clip.visible", role="pre_event", visible=True, horizon_s=1.0)
+
+
+def test_what_is_cited_but_unknown_is_an_error_only_if_something_is_said_of_it() -> None:
+    open_ = event("collision", "unknown", None)
+    for text in ("The other party is not on record.", "The record names nobody else."):
+        assert {f.severity for f in check(text, open_, field="event.partner") if f.rule == "citation"} <= {"warning"}
+    named = check("A bus is the other party.", open_, field="event.partner")
+    assert {f.severity for f in named if f.rule == "citation"} == {"error"}
+
+
+WEIGHED = """
+Nothing touches. Close, yes; a crash, no. A near-collision.
+They did not come to contact, which rules out a collision: a near miss.
+A near rear-end crash at 3.2 s.
+A sudden stop leads to a near head-on collision.
+An oncoming car slides into the ego vehicle's half of the road and just misses it.
+"""
+
+
+@pytest.mark.parametrize("text", WEIGHED.strip().split("\n"))
+def test_what_a_text_rules_out_is_no_claim(text: str) -> None:
+    close = event("near_collision", "striking", "car")
+    assert not [f for f in check(text, close) if f.severity == "error"]
+
+
+@pytest.mark.parametrize("text", [
+    "The ego vehicle's corner scrapes along a car at 3.2 s.", "The ego vehicle brushes a car at 3.2 s.",
+    "The camera is thrown forward and the ego vehicle shunted towards the car ahead at 3.2 s.",
+])  # fmt: skip
+def test_who_of_two_that_touch_is_only_warned_of(text: str) -> None:
+    struck = event("collision", "struck", "car")
+    assert not [f for f in check(text, struck) if f.severity == "error"]
+    assert [f for f in check("The ego vehicle rams a car at 3.2 s.", struck) if f.severity == "error"]
+
+
+def test_a_colour_that_is_made_of_weather_is_none() -> None:
+    hit = event("collision", "striking", "car")
+    clear = {"weather": "clear", "light": "day", "road": "rural"}
+    severities = {f.severity for f in check("Misty-blue hills; ego hits a car at 3.2 s.", hit, clear)}
+    assert severities <= {"warning"} and check("A misty lane; ego hits a car.", hit, clear)
 
 
 HAZARDS = """
