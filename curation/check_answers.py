@@ -20,11 +20,10 @@ from curation.tasks import TaskPack, words
 
 FAR_S = 1.0
 AUX = "(?:is|are|was|were|do|does|did|has|have|had|can|could|will|would)"
-WH = Worded(rf"""(?:^|^(?!\W*{AUX}\b).*[,;:.—–] )\W*
+WH = Worded(rf"""(?:^|^(?!\W*{AUX}\b).*[,;:.—–] )\W{{0,3}}
 (?:(?:in|at|by|with|to|on|from|of|for|into|under|through|until|after|before) )?
 (?:what|who|whom|whose|why|when|where|how|which|describe|explain|name|sum up)\b""",
     "what|who|whom|whose|why|when|where|how|which|describe|explain|name|sum")  # fmt: skip
-PLACES = ("road", "scene")
 NAMED = ("weather", "light", "road", "scene", "partner", "cause", "class")
 ASKED = {  # the names that a question is about
     "weather": Worded(r"\b(?:weather|sky|falls?|falling|precipitation|visibility)\b"),

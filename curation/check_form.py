@@ -15,7 +15,7 @@ from curation.tasks import TaskPack
 from curation.types import Json
 
 MARKUP = any_of(r"""
-    ^\s*(?:#{1,6}\s|[-*+•–]\s|>\s|```|~~~)|^\s*(?:\d+|[a-z])[.)]\s.*\n|^\s*(?:-{3,}|={3,}|\*{3,})\s*$
+    ^[^\S\n]*(?:#{1,6}\s|[-*+•–]\s|>\s|```|~~~)|^[^\S\n]*(?:\d+|[a-z])[.)]\s.*\n|^[^\S\n]*(?:-{3,}|={3,}|\*{3,})\s*$
     \*\*\S|(?<!\w)__\w|~~\S|==\w|`|\]\(|\|\s*:?-{3}|\|[^|]+\|
     </?[a-z]+[ >/]|(?<!\w)\*\w[^*]*\*|(?<!\w)_\w[^_]*\w_(?!\w)|\\n|\\[a-z]+\{|&(?:[a-z]+|#\d+);
 """, re.I | re.M)  # fmt: skip
@@ -159,7 +159,8 @@ def signs(pack: TaskPack, line: str, low: str, words: list[str]) -> Signs:
 
 def _odd(line: str, low: str, words: list[str]) -> bool:
     return bool(
-        ODD.search(line) or ("." in line[:-1] and FIELD.search(line)) or "xx" in low or "???" in line or not words
+        ODD.search(line) or ("." in line[:-1] and FIELD.search(line)) or "xx" in low or "???" in line or "...." in line
+        or "…" in line or not words
         or line[:1] in "-–"
     )  # fmt: skip
 

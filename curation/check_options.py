@@ -37,6 +37,7 @@ ENUMERATED = re.compile(r"\b(?:or|and|two|both|either|which of)\b", re.I)
 SPELLED, DIGIT = _expression(rf"\b(?:{'|'.join(NUMBERS)})\b|<A_UNIT>"), re.compile(r"\d")
 RULED_TO = frozenset(w for *_, by in (*RULES, *OF_NUMBERS) for w in re.findall(r"[a-z]+", by))
 TOKEN = re.compile(r"[<>]=?\d+(?:\.\d+)?~?|\d+(?:st|nd|rd|th)\b|\d+(?:[.,]\d+)?|[^\W\d_]+")
+NUMBER = re.compile(r"\d+(?:\.\d+)?")
 FIGURE = re.compile(r"([<>]?)(=?)(\d+(?:[.,]\d+)?)(~?)")
 APART = str.maketrans("_-", "  ")
 Phrase = tuple[str, ...]
@@ -184,7 +185,7 @@ def _split(text: str) -> list[str]:
     for has, expression, by in (*(OF_NUMBERS if DIGIT.search(low) else ()), *RULES):
         if has in low:
             low = expression.sub(by, low)
-    return [w for w in TOKEN.findall(low) if w not in ARTICLES] or TOKEN.findall(low)
+    return [w for w in TOKEN.findall(low) if w not in ARTICLES] or TOKEN.findall(low) or [*filter(None, [low.strip()])]
 
 
 def _stems(said: Iterable[str]) -> Phrase:
@@ -194,7 +195,7 @@ def _stems(said: Iterable[str]) -> Phrase:
         if m := FIGURE.fullmatch(w):
             n = float(m[3].replace(",", "."))
             step = 0 if m[2] or not m[1] else 0.001 if m[4] or n % 1 else 1
-            w = f"#{n + step:g}:inf" if m[1] == ">" else f"#0:{max(n - step, 0):g}" if m[1] else f"{n:g}"
+            w = f"#{n + step:.12g}:inf" if m[1] == ">" else f"#0:{max(n - step, 0):.12g}" if m[1] else f"{n:.12g}"
         found.append(w if m else stem(w))
     return tuple(found)
 
@@ -329,7 +330,7 @@ def includes(pack: TaskPack, wide: Meaning, narrow: Meaning) -> str:
 def _counts(wide: Phrase, narrow: Phrase) -> str:
     """The same of two options that count: "surely" or "-", where one count does not include the other; nothing if there
     is nothing to compare."""
-    bounds = [[w for w in said if w[0] == "#"] or [w for w in said if w[0].isdigit()] for said in (wide, narrow)]
+    bounds = [[w for w in said if w[0] == "#"] or list(filter(NUMBER.fullmatch, said)) for said in (wide, narrow)]
     if narrow == ("nobody",) or ("no" in narrow and len(narrow) < 3):
         bounds[1] = ["0"]
     if [len(b) for b in bounds] != [1, 1] or bounds[0][0][0] != "#":

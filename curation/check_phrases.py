@@ -38,6 +38,8 @@ class Worded:
         self.expression, self.also = compiled(lines, re.I), compiled(also, re.I)
         self.bit = 1 << len(self.every)
         self.every.append(self)
+        BITS.clear()
+        _heard.cache_clear()
 
     def search(self, text: str) -> re.Match[str] | None:
         return self.expression.search(text) if _heard(text) & self.bit else None

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from curation.check_answers import ASKED, AUX, NOBODY, WH, asked_of, facts_of, labelled, ranges, said_of, times_offered
-from curation.check_options import ENUMERATED, about_others, hints, includes, like, meaning, stem
+from curation.check_options import ARTICLES, ENUMERATED, LEFT_OUT, about_others, hints, includes, like, meaning, stem
 from curation.check_phrases import Worded, compiled
 from curation.check_reading import Mark, lines_of, read
 from curation.check_text import HYPOTHETICAL, Context, Finding
@@ -35,12 +35,12 @@ TAKEN = Worded(r"""\b(?:damage[ds]?|dent(?:s|ed)?|crumpled|injur\w+|airbags?|wre
 "blow|incident|emergency|into|barely|saved?|uneventful|normal|ordinary|routine|free|unremarkable|evasive"
 "|knocked")  # fmt: skip
 BEFORE = re.compile(r"\b(?:before|until|after|once|when)(?: \w+){1,4} $", re.I)
-ALREADY = re.compile(r"\W*(?:after|given that|since|because|now that|once|seeing that|as) [^,;:?]*$", re.I)
+ALREADY = re.compile(r"(?:^|[,;:] )\W*(?:after|given that|since|because|now that|once|seeing that|as) [^,;:?]*$", re.I)
 DEGREE = re.compile(r"\W*(?:(?:by|at|to|in) )?how (?!does|do|did|is|was|are|the)\w+", re.I)
 OPENED = Worded(r"\bif (?:there|any\w*|one|it|at all|so|he|she|they)\b|\bor not\b", "if|not")
 SHOWS = """(?:makes?|shows?|shown|proves?|sees?|seen|plain|evident|clear|obvious|suggests?|indicates?|reveals?|tells?
 |confirms?|betrays?)"""
-TOLD = Worded(r"\banswer (?:is|being|must be)\b|\(answer|\bhint:|\((?:yes|no)\)", "answer|hint|yes|no")
+TOLD = Worded(r"\banswer (?:is|being|must be)\b|\(answer|\bhint:|\((?:yes|no)\)", r"answer\w*|hint|yes|no")
 LEADING = Worded(rf"""^\W*(?:is|are|was|were|do|does|did|has|have|would|could|can|will)n['’]t\b
 |\bit (?:is |not )?(?:clear|obvious|plain|evident) that\b
 |\b(?:as|since|given that|seeing that|because) [^?]{{0,60}}?\b{SHOWS}\b
@@ -50,7 +50,7 @@ TAG = compiled(rf""", (?:{AUX}(?:n['’]t)? (?:it|there|he|she|they|we|that)(?: 
 |right|correct|yes|no)\?\W*$""", re.I)  # fmt: skip
 GENERIC = Worded(r"""\b(?:conditions?|statements?|of these|of the following|true|holds?|appl(?:y|ies)|can be said
 |correct|describes?|fits?|match(?:es)?|circumstances?|setting)\b""", "these|following|said")  # fmt: skip
-YES_NO = re.compile(r"yes/no\W|no\W./yes|no\W/yes", re.I)
+YES_NO = re.compile(r"yes/no\W?|no\W?/yes", re.I)
 ASIDE = compiled(r"""\b(?:time|part|hour|moment|period) of (?:the )?day\b|\bin the day\b
 |\bof (?:the )?(?:road|weather)\b
 |\b(?:stop|give[ -]way|yield|brake|turn|turning|crossing) (?:signs?|lines?|lights?|lamps?|lanes?|signals?|points?)\b
@@ -63,8 +63,8 @@ def options(value: Any, context: Context) -> Iterator[Finding]:
     for at, item, shape in context.nodes:
         if "options" not in shape.names:
             continue
-        offered, answer = item["options"], item.get("answer")
-        if not isinstance(offered, list) or not offered or not isinstance(answer, str):
+        offered, answer = item.get("options"), item.get("answer")
+        if not offered or not isinstance(answer, str) or not all(isinstance(o, str) for o in offered):
             continue
         question = str(item.get("question", ""))
         if answer not in offered:
@@ -157,7 +157,7 @@ def _tells_answer(lex: Lexicon, question: str, offered: tuple[str, ...], answer:
     low = question.casefold()
     stems = set(map(stem, WORD.findall(low)))
     may = not answer.casefold().startswith(("yes", "no,")) and " or " not in low
-    if may and all(any(map(stems.issuperset, said)) for said in hints(lex.pack, answer)):
+    if may and (_stems(answer) <= stems or all(any(map(stems.issuperset, s)) for s in hints(lex.pack, answer))):
         asked = _spelled(lex.pack, ASIDE.sub(" ", question))
         held = [o for o in {answer, *offered} if _spelled(lex.pack, o) in asked]
         if held == [answer]:
@@ -168,6 +168,12 @@ def _tells_answer(lex: Lexicon, question: str, offered: tuple[str, ...], answer:
                         for n, vs, _ in said_of(lex, o) for v in vs):  # fmt: skip
         return f"'{clue}' tells the answer '{answer}'"
     return None
+
+
+@lru_cache(maxsize=1 << 14)
+def _stems(answer: str) -> frozenset[str]:
+    """The stems of an answer as it is written."""
+    return frozenset(map(stem, WORD.findall(answer.casefold()))) - LEFT_OUT - ARTICLES
 
 
 def _suggested(lex: Lexicon, question: str) -> str | None:
@@ -215,7 +221,7 @@ def _tells_class(lex: Lexicon, question: str, offered: tuple[str, ...]) -> tuple
     for r, severity in ((sure, "error"), (sure.loosely, "warning")):
         happens = (*r.contact, *r.near)
         stated = [m for m in happens if "?" in question and not m.line.rstrip().endswith("?")]
-        stated += [m for m in happens if ALREADY.match(m.before)]
+        stated += [m for m in happens if ALREADY.search(m.before)]
         before = [m for m in r.maybe if BEFORE.search(m.before)]
         taken = [*happens, *sure.normal, *sure.spared, *before] if plain else stated
         if (given or taken) and not OPENED.search(question):

@@ -51,6 +51,7 @@ OTHER = re.compile(rf"\W+(?:or|versus|from) (?:an? |merely |only )*{CLASS}", re.
 ONE = re.compile(rf"{CLASS}\W+(?:or|versus|from) (?:an? |merely |only )*$", re.I)
 LISTED = frozenset(("contact", "near", "evasive", "conflict", "danger"))
 LIST = re.compile(r"(?:,|,? ?(?:or|nor|and))(?: (?:an?|any|the|hard|sudden|sharp|abrupt|or|nor|and|even)\b)* ?")
+NEARBY = 200  # characters
 COMPOUND = re.compile("-[a-z]")  # "misty-blue"
 NAY = re.compile(r",? no[.;,!]")  # "a crash, no."
 THIRD = re.compile(r"\w+s$")  # "hits" is not what "does not" before it turns
@@ -75,7 +76,8 @@ class Mark(NamedTuple):
 
     @property
     def before(self) -> str:
-        return self.line[: self.start]
+        """What stands before it, as far as it matters: texts may be long, and marks many."""
+        return self.line[max(0, self.start - NEARBY) : self.start]
 
 
 class Reading(NamedTuple):
@@ -166,6 +168,8 @@ def _framed(low: str, start: int, end: int, before: frozenset[str], after: froze
 def gap(a: Mark, b: Mark) -> int:
     """How many words stand between two marks of a line."""
     left, right = (a, b) if a.start <= b.start else (b, a)
+    if right.start - left.end > NEARBY:
+        return NEARBY
     return len(a.line[left.end : right.start].split())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property, lru_cache
 from typing import Any, NamedTuple
@@ -47,30 +47,41 @@ Node = tuple[str, Json, Shape]  # an object in a value: its pointer, itself, its
 
 @cache
 def shape_of(pack: TaskPack) -> Shape:
-    return _shape(pack.schema)
+    return _shape(_alternatives(pack.schema))
 
 
-def _shape(schema: Json) -> Shape:
-    properties: dict[str, Json] = {name: _plainly(inner) for name, inner in schema.get("properties", {}).items()}
-    held, fields = {}, []
-    for name, inner in properties.items():
-        while "items" in inner:
-            inner = _plainly(inner["items"])
-        held[name] = inner
-        types = inner.get("type", "string")
-        free = FIXED.isdisjoint(inner) and ("string" in types if isinstance(types, list) else types == "string")
-        if free or "properties" in inner:
-            fields.append((name, free, _shape(inner)))
-    return Shape(
-        frozenset(properties), tuple(fields),
-        lists=tuple(n for n, p in properties.items() if "items" in p and "properties" in held[n]),
-        seconds=tuple(n for n in properties if n.endswith("_s")),
-    )  # fmt: skip
+def _shape(schemas: Iterable[Json]) -> Shape:
+    """The shape of an object that may be made by one of these."""
+    properties: dict[str, list[Json]] = {}
+    for schema in schemas:
+        for name, inner in schema.get("properties", {}).items():
+            properties.setdefault(name, []).extend(_alternatives(inner))
+    fields, lists = [], []
+    for name, some in properties.items():
+        held = _held_in(some)
+        objects = [one for one in held if "properties" in one]
+        free = any(FIXED.isdisjoint(one) and "string" in one.get("type", ("string",)) for one in held)
+        if objects or free:
+            fields.append((name, free, _shape(objects)))
+        if any("items" in one for one in some) and objects:
+            lists.append(name)
+    seconds = tuple(n for n in properties if n.endswith("_s"))
+    return Shape(frozenset(properties), tuple(fields), tuple(lists), seconds)
 
 
-def _plainly(schema: Json) -> Json:
-    """A schema without the "or nothing" around it."""
-    return next((one for one in schema.get("anyOf", ()) if one.get("type") != "null"), schema)
+def _alternatives(schema: Json) -> list[Json]:
+    """What a value may be, one by one, but nothing."""
+    some = [one for how in ("anyOf", "oneOf", "allOf") for one in schema.get(how, ()) if one.get("type") != "null"]
+    plain = [schema] if "properties" in schema or "items" in schema or not some else []
+    return plain + [one for inner in some for one in _alternatives(inner)]
+
+
+def _held_in(schemas: Iterable[Json]) -> list[Json]:
+    """The same of what is in lists, too, and lists of lists."""
+    return [
+        one for schema in schemas
+        for one in (_held_in(_alternatives(schema["items"])) if "items" in schema else [schema])
+    ]  # fmt: skip
 
 
 def walk(pack: TaskPack, value: Any) -> tuple[list[Said], list[Node]]:
@@ -82,21 +93,28 @@ def walk(pack: TaskPack, value: Any) -> tuple[list[Said], list[Node]]:
     def go(shape: Shape, value: Json, at: str, span: tuple[float, float] | None) -> None:
         nodes.append((at, value, shape))
         where = value.get("evidence") or value
-        if type(where) is dict and (start := where.get("start_s")) is not None:
-            span = (start, end) if (end := where.get("end_s")) is not None else span
+        if type(where) is dict and isinstance(start := where.get("start_s"), (int, float)):
+            span = (start, end) if isinstance(end := where.get("end_s"), (int, float)) else span
         for name, free, inner in shape.fields:
             child = value.get(name)
             if type(child) is str:
                 if free:
                     said.append(new(Said, (f"{at}/{name}", child, name, value, span)))
             elif type(child) is list:
-                for i, one in enumerate(child):
-                    if type(one) is dict:
-                        go(inner, one, f"{at}/{name}/{i}", span)
-                    elif free and type(one) is str:
-                        said.append(new(Said, (f"{at}/{name}/{i}", one, name, value, span)))
+                listed(inner, free, child, f"{at}/{name}", name, value, span)
             elif type(child) is dict:
                 go(inner, child, f"{at}/{name}", span)
+
+    def listed(
+        shape: Shape, free: bool, parts: list[Any], at: str, name: str, owner: Json, span: tuple[float, float] | None
+    ) -> None:
+        for i, one in enumerate(parts):
+            if type(one) is dict:
+                go(shape, one, f"{at}/{i}", span)
+            elif free and type(one) is str:
+                said.append(new(Said, (f"{at}/{i}", one, name, owner, span)))
+            elif type(one) is list:
+                listed(shape, free, one, f"{at}/{i}", name, owner, span)
 
     if isinstance(value, dict):
         go(shape_of(pack), value, "", None)
@@ -122,6 +140,7 @@ class Context:
 
     def take(self, value: Any) -> None:
         """Read a value, for the rules that come."""
+        self.__dict__.pop("loosely", None)
         self.said, self.nodes = walk(self.pack, value)
         lex = self.lex
         self.told = [(s, r) for s in self.said if (r := read(lex, s.text)) is not NOTHING]

@@ -40,10 +40,10 @@ PART = re.compile(
     rf" (?:through|into)\b|\b(?:clip|video|footage|recording) (?P<does>begins|starts|opens|ends|closes|stops)\b",
     re.I,
 )
-SINCE = re.compile(r"\b(?:after|before|from|past|since)(?: the)? $", re.I)
+SINCE = re.compile(r"(?:\ds?|\bs|secs?|seconds?) (?:after|before|from|past|since)(?: the| this)? $", re.I)
 BEGUN = re.compile(
     rf" (?:after|from|past) (?:the |this )?(?:(?:start|beginning) {CLIP}"
-    r"|(?:clip|video|footage) (?:start|begin|open)s)\b",
+    r"|(?:clip|video|footage|recording) (?:start|begin|open)s)\b",
     re.I,
 )
 WHOLE = frozenset(
@@ -94,9 +94,7 @@ def _times(text: str) -> Iterator[Told]:
             name = "a" if m["a"] else "d"
             at = _number(m[name])
             yield Told(at, at, m.start(), m.end(name), text)
-        elif begun:  # "3.5 s after the clip begins"
-            yield Told(_number(m["b"]), _number(m["b"]), m.start("b"), begun.end(), text)
-        elif AFTER.match(tail) or LENGTH.search(lead) or (m["unit"] == "s" and DECADE.search(lead)):
+        elif (AFTER.match(tail) and not begun) or LENGTH.search(lead) or (m["unit"] == "s" and DECADE.search(lead)):
             continue  # how long, a man in his 40s
         elif m["min"]:
             at = int(m["min"]) * 60 + float(m["sec"])
@@ -110,7 +108,7 @@ def _times(text: str) -> Iterator[Told]:
 
 
 def _part(m: re.Match[str]) -> Told | None:
-    if SINCE.search(m.string, 0, m.start()):  # "3.5 s after the clip begins"
+    if SINCE.search(m.string[max(0, m.start() - 40) : m.start()]):  # "3.5 s after the clip begins"
         return None
     first = (m["edge"] or "").casefold() in ("first", "opening")
     at = m.start(), m.end(), m.string

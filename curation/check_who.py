@@ -97,7 +97,8 @@ def partner_told(value: Any, context: Context) -> Iterator[Finding]:
     named = {v for m in said for v in m.who}
     anybody = partner in MOTORS and any(m.kind == "someone" for m in said)
     for s, r in context.prose:  # who comes nearest is no other, either
-        asked = read(context.lex, s.owner["question"]) if s.key == "answer" and WHO.match(s.owner["question"]) else None
+        question = str(s.owner.get("question") or "") if s.key == "answer" else ""
+        asked = read(context.lex, question) if WHO.match(question) else None
         other = [m for m in r.marks if m.who]
         if (
             asked

@@ -18,6 +18,7 @@ from curation.check_reading import Mark, Reading, read
 from curation.check_text import Context, Finding, Said, attribute_clash, class_clash, untold
 from curation.check_times import Told
 from curation.check_who import partner_told, told_who
+from curation.lexicon import Lexicon
 from curation.store import Workspace, decisions
 from curation.tasks import TaskPack
 from curation.types import Json
@@ -60,16 +61,22 @@ def spans(value: Any, context: Context) -> Iterator[Finding]:
     end = context.clip.duration_s
     for at, node, shape in context.nodes:
         for key in shape.seconds:
-            one = node[key]
+            one = node.get(key)
             if isinstance(one, (int, float)) and end and not 0 <= one <= end + SLACK_S:
                 yield Finding("time_outside", f"{at}/{key}", f"{one} s, but the clip ends at {end:.2f} s")
         for key in shape.lists:
-            if node[key] and "start_s" in node[key][0] and "end_s" in node[key][0]:
-                yield from _segments(f"{at}/{key}", node[key], end)
-        if "end_s" in shape.names and "start_s" in shape.names:
-            start, stop = node["start_s"], node["end_s"]
-            if start is not None and stop is not None and stop < start:
+            parts = _objects(node.get(key))
+            if parts and all("start_s" in p and "end_s" in p for p in parts):
+                yield from _segments(f"{at}/{key}", parts, end)
+        if "end_s" in shape.names:
+            start, stop = node.get("start_s"), node.get("end_s")
+            if isinstance(start, (int, float)) and isinstance(stop, (int, float)) and stop < start:
                 yield Finding("time_reversed", at, f"ends at {stop} s, before its start at {start} s")
+
+
+def _objects(parts: Any) -> list[Json]:
+    """A list of objects, if it is one."""
+    return parts if isinstance(parts, list) and all(type(p) is dict for p in parts) else []
 
 
 def _segments(at: str, parts: list[Json], end: float) -> Iterator[Finding]:
@@ -89,7 +96,7 @@ def steps(value: Any, context: Context) -> Iterator[Finding]:
     """Steps stand in the schema's order of kinds, none missing, none before all it follows from; ids are unique."""
     for at, node, shape in context.nodes:
         for key in shape.lists:
-            parts = node[key] or ()
+            parts = _objects(node.get(key))
             seen: set[str] = set()
             for i, part in enumerate(parts):
                 if part.get("id") in seen:
@@ -214,8 +221,8 @@ def fields(value: Any, context: Context) -> Iterator[Finding]:
     """A field that the event has, too (a conclusion is a class), holds what the event holds; so does the last step."""
     for at, node, shape in context.nodes:
         for key in shape.names & TOLD_FIELDS:
-            name, said = "class" if key == "conclusion" else key, node[key]
-            if said not in context.pack.ontology[name]["enum"]:
+            name, said = "class" if key == "conclusion" else key, node.get(key)
+            if said not in context.pack.ontology.get(name, {}).get("enum", ()):
                 continue
             holds = (context.event or {}).get(name)
             if holds is None and name == "class":
@@ -246,22 +253,23 @@ def citations(value: Any, context: Context) -> Iterator[Finding]:
     known = {"duration_s": 1, "role": 1, "frames": 1, "visible": clip.visible, "horizon_s": clip.horizon_s}
     have = {"event": context.event or {}, "attributes": context.attributes, "clip": known}
     for at, node, shape in context.nodes:
-        kind, _, name = str(node["field"]).partition(".") if "field" in shape.names else ("", "", "")
+        kind, _, name = str(node.get("field", "")).partition(".") if "field" in shape.names else ("", "", "")
         if name and kind in have and have[kind].get(name) is None and not UNKNOWN.search(str(node.get("text", ""))):
-            said = _says(read(context.lex, str(node.get("text", ""))), name)
+            said = _says(read(context.lex, str(node.get("text", ""))), name, context.lex)
             note = f"cites {kind}.{name}, which holds nothing"
             yield Finding("citation", f"{at}/field", note, "error" if said else "warning")
 
 
-def _says(r: Reading, name: str) -> bool:
-    """Does a text tell anything of a field of this name?"""
+def _says(r: Reading, name: str, lex: Lexicon) -> bool:
+    """Does a text tell anything of a field of this name? Of one that nobody knows it does: there is no such field."""
     if name in ("class", "ego_role"):
-        return bool(r.contact or r.near or r.spared or r.normal)
-    if name == "partner":
-        return any(m.who for m in r.marks)
-    return bool(r.times) if name.endswith("_s") else any(n == name for m, _ in r.values for n, _ in m.names)
+        return bool(r.contact or r.near or r.spared or r.normal or r.trouble or r.evades)
+    if name in lex.together:
+        return any(n == name for m in r.marks for n, _ in m.names)
+    return name not in TIMES or bool(r.times)
 
 
+TIMES = ("alert_s", "event_s", "horizon_s", "duration_s")
 UNKNOWN = re.compile(
     r"\b(unknown|unclear|unresolved|undetermined|undecided|unspecified|not (been )?(known|resolved|determined|recorded"
     r"|clear|seen|visible|stated|given|told|shown|settled|decided|identified)|no(t|body)? (\w+ )?(can|could)(not)? be "

@@ -11,6 +11,7 @@ import json
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -209,7 +210,6 @@ def as_json(value: Any) -> bytes:
 # -- pull ------------------------------------------------------------------------------------------------------------
 def pull(ws: Workspace, recipe: Recipe, plan: Round, client: Any, progress: Progress | None = None) -> tuple[int, int]:
     """Take in what the raters said; returns how many reviews and refusals were new. Reading twice adds nothing."""
-    gc.freeze()  # else Python's collector walks through all that is held, again and again, and the server waits
     assigned = {a.id: a for a in ws.read(Assignment) if a.project.startswith(f"{plan.name}.")}
     seen: dict[str, Json] = {}
     exports = _files(ws, recipe, plan) if client is None else _exports(ws, recipe, plan, client, seen)
@@ -225,12 +225,11 @@ def pull(ws: Workspace, recipe: Recipe, plan: Round, client: Any, progress: Prog
     for r in ws.read(Review):
         if r.task in asked:
             stored[r.remote.rpartition("/")[0], r.clip_id, r.round].append(r)
-    gc.freeze()
     added, refused = 0, 0
     looked_at: set[tuple[str, str]] = set()
     strange: set[str] = set()  # projects with tasks of others; they may be ours by the next pull, which reads all
     raters: dict[str, set[str]] = defaultdict(set)  # a task that was imported twice is one: of a rater one counts
-    with ws.writer(Review) as out, ws.writer(Refusal) as aside:
+    with _uncollected(), ws.writer(Review) as out, ws.writer(Refusal) as aside:
         for project, config, tasks in chain([first], parts):
             for task in sorted(tasks, key=lambda t: int(t["id"])):
                 at, key = f"{task.get('project') or project}/{task['id']}", str(task["data"].get("assignment"))
@@ -250,12 +249,22 @@ def pull(ws: Workspace, recipe: Recipe, plan: Round, client: Any, progress: Prog
                 refused += sum(aside.add(replace(r, refused_at=now())) for r in bad)
             if progress:
                 progress(f"pull {plan.name}", len(looked_at), max(len(looked_at), len(assigned)))
-    gc.unfreeze()
     if client is not None:
         rows = {row["project"]: row for row in ws.read_view("pulled")}
         rows |= {title: row | {"reviews": _length(ws)} for title, row in seen.items()}
         ws.write_view("pulled", [rows[title] for title in sorted(rows.keys() - strange)])
     return added, refused
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Python's collector leaves alone what is there: else it walks through all of it again and again, and the server
+    waits for its next request meanwhile."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _files(ws: Workspace, recipe: Recipe, plan: Round) -> Iterator[tuple[str, str, list[Json]]]:

@@ -77,7 +77,8 @@ Known = tuple[Draft, Clip, Json | None, Json]  # a draft, its clip, the resolved
 
 
 class _Batch(list[Known]):
-    """Records that go to another process at a fraction of what pickling them costs: what rules look at, marshalled."""
+    """Records that go to another process at a fraction of what pickling them costs: what rules look at, marshalled.
+    Values are what JSON gives."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         told = [(d.id, d.task, d.value, clip.id, event, given) for d, clip, event, given in self]

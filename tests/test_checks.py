@@ -423,6 +423,72 @@ def test_another_ontology_without_cues_is_held_against_structure_only(tmp_path: 
 Planted = tuple[str, str, Any]  # scene, task, value
 
 
+PART: Json = {
+    "type": "object", "additionalProperties": False, "required": ["start_s", "end_s", "said"],
+    "properties": {"start_s": {"type": "number"}, "end_s": {"type": "number"}, "said": {"type": "string"}},
+}  # fmt: skip
+SHAPES: dict[str, tuple[Json, Any]] = {
+    "list of nullable": ({"type": "array", "items": {"anyOf": [PART, {"type": "null"}]}}, [None, 1]),
+    "list of lists": ({"type": "array", "items": {"type": "array", "items": PART}}, [[1]]),
+    "object or text": ({"anyOf": [{"type": "string"}, PART]}, 1),
+    "objects or text": ({"anyOf": [{"type": "array", "items": PART}, {"type": "string"}]}, "text"),
+    "text or a word": ({"anyOf": [{"type": "string", "enum": ["a"]}, {"type": "string"}]}, "text"),
+    "one of": ({"oneOf": [PART, {"type": "null"}]}, 1),
+    "lists of texts": ({"type": "array", "items": {"type": "array", "items": {"type": "string"}}}, [["text"]]),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_values_of_any_shape_are_read(name: str) -> None:
+    """Whatever a pack of one's own lets a value be: its texts are read, its times held against the clip."""
+    inner, value = SHAPES[name]
+    schema = copy.deepcopy(PACKS["caption"].schema)
+    schema["properties"]["more"] = inner
+    schema["required"].append("more")
+    pack = replace(PACKS["caption"], schema=schema)
+    spoilt = "As an AI language model I cannot view this video."
+
+    def filled(value: Any) -> Any:
+        if isinstance(value, list):
+            return [filled(v) for v in value]
+        return {1: {"start_s": 1.0, "end_s": 99.0, "said": spoilt}, "text": spoilt}.get(value, value)
+
+    value = caption("The ego vehicle hits a car at 3.4 s.") | {"more": filled(value)}
+    assert not tasks.errors(pack, value)
+    scene = SCENES["hit"]
+    rules = {f.rule for f in check_record(value, Context(pack, scene.clip, scene.event, scene.attributes))}
+    assert "refusal" in rules and ("time_outside" in rules) == ("text" not in str(SHAPES[name][1]))
+
+
+@pytest.mark.parametrize("text", [
+    "the ego vehicle hits a car, " * 214, "no rain, " * 660, "\n" * 6000, "the end of the clip " * 300,
+    "What " + ": " * 1000, "…" * 5000, "1-" * 3000, "a " * 3000, "(answer " * 700,
+], ids=range(9))  # fmt: skip
+@pytest.mark.timeout(60)
+def test_a_text_that_loops_is_read_to_its_end(text: str) -> None:
+    """A model that repeats itself, or means ill, holds nothing up: it took minutes."""
+    assert SCENES["hit"].check("description", description("hit", text=text[:6000])) is not None
+    item = question(question=text[:400], options=[], answer=text[:1000], kind="open")
+    assert SCENES["hit"].check("vqa", item) is not None
+
+
+@pytest.mark.parametrize("offered", [
+    ["more than two vehicles", "a two-wheeler", "a three-wheeler"], ["at least 2 cars", "on one side", "nowhere"],
+    ["the 1st exit", "the 2nd exit", "at least 2 exits"], ["←", "→", "↑"], ["10²", "at most 3", "②"],
+])  # fmt: skip
+def test_odd_options_are_read_and_differ(offered: list[str]) -> None:
+    found = SCENES["quiet"].check("vqa", question(question="What is it?", options=offered, answer=offered[1]))
+    assert not {f.rule for f in found} & {"two_right", "options_alike"}
+
+
+@pytest.mark.parametrize("answer", [
+    "mechanical breakdown", "move out of its lane", "no traffic signals", "group of persons", "engine off",
+])  # fmt: skip
+def test_a_question_that_holds_its_answer_word_for_word_is_found(answer: str) -> None:
+    item = question(question=f"What comes of the {answer}?", options=[answer, "a puddle", "a dog"], answer=answer)
+    assert "question_tells_answer" in {f.rule for f in SCENES["quiet"].check("vqa", item)}
+
+
 def told(scene: str, *texts: str) -> Iterator[Planted]:
     """A text as a whole caption, as the event of a description or, where there is none, as a scene."""
     for text in texts:
