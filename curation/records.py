@@ -140,6 +140,15 @@ def _parents(r: Any) -> list[str]:
 
 
 CUT = 400  # characters of an ancestor's field: an answer plan is one field for a thousand clips
+WRITTEN_BY = {
+    "sources": "run `autodrive ingest` again",
+    "clips": "run `autodrive clip` again",
+    "drafts": "run `autodrive draft` again",
+    "reviews": "run `autodrive review pull` again",
+    "assignments": "run `autodrive review push` again",
+    "decisions": "decide again what was decided last (dismiss, yank, withdraw, review gold)",
+    "refusals": "run the stage that refused it again",
+}
 
 
 def verify(root: Path | None, release: Path | None) -> Report:
@@ -161,6 +170,8 @@ def verify(root: Path | None, release: Path | None) -> Report:
         except DataError as e:
             broken.append(f"{e} (what follows it was not looked at)")
         broken += [f"{ws.path(kind)}: {i} stands there {n} times" for i, n in ids.items() if n > 1]
+        if ws.torn(kind):
+            broken.append(f"{ws.path(kind)}: its last line is torn, and what it said is not read; {WRITTEN_BY[name]}")
         counts[name] = ids.total()
     found = versions(ws.root / "releases")
     broken += [line for path in found for line in broken_files(path)]

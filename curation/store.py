@@ -100,6 +100,11 @@ class Workspace:
                     return
                 yield _object(line, f"{path}:{number}", "restore the file or remove the line")
 
+    def torn(self, kind: type[Record]) -> bool:
+        """Is the last line of a fact file cut off? Readers leave it out; the next writer moves it aside."""
+        path = self.path(kind)
+        return path.exists() and path.read_bytes()[-1:] not in (b"", b"\n")
+
     def read(self, kind: type[R]) -> Iterator[R]:
         """The records of `kind` in the order they were written."""
         for row in self.rows(kind):

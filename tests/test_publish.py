@@ -13,11 +13,11 @@ import yaml
 from curation.errors import DataError, UsageError
 from curation.publish import run
 from curation.recipe import Recipe, load_recipe
-from curation.records import verify
+from curation.records import WRITTEN_BY, verify
 from curation.release import Release, broken_files, next_version, write_manifest
 from curation.store import Workspace
 from curation.tasks import load_packs
-from curation.types import Clip, Decision, Event, Label, Source
+from curation.types import FACTS, Clip, Decision, Event, Label, Review, Source
 
 CLASSES = ("collision", "near_collision", "normal")
 
@@ -391,6 +391,22 @@ def test_verify_lists_all_that_broke_and_goes_on(recipe: Recipe) -> None:
     assert not report.ok
     for word in ("2 times", ":3: not JSON", "is missing"):
         assert any(word in note for note in report.notes), word
+
+
+def test_verify_names_a_torn_last_line_until_it_is_written_again(recipe: Recipe) -> None:
+    ws = Workspace(recipe.workspace)
+    fill(ws, 0, 3)
+    review = Review("c", "event", "user-1", "triage", "reject")
+    with ws.writer(Review) as out:
+        out.add(review)
+    whole = ws.path(Review).read_bytes()
+    ws.path(Review).write_bytes(whole[:-20])
+    (told,) = verify(recipe.workspace, None).notes
+    assert told.startswith(f"{ws.path(Review)}: its last line is torn") and "`autodrive review pull`" in told
+    with ws.writer(Review) as out:
+        assert out.add(review)
+    assert ws.path(Review).read_bytes() == whole and verify(recipe.workspace, None).ok
+    assert WRITTEN_BY.keys() == FACTS.keys()
 
 
 def test_clips_before_an_event_are_told_as_what_they_are(tmp_path: Path) -> None:
