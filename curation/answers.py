@@ -61,7 +61,8 @@ def read_annotations(
         reviewer = f"{kind}-{who}"
         remote = f"{task.get('project') or project}/{task['id']}/{annotation.get('id')}"
         try:
-            if not isinstance(annotation.get("id"), int) or not isinstance(who, (int, str)):
+            named = isinstance(who, (int, str)) and not isinstance(who, bool) and str(who).strip()
+            if not isinstance(annotation.get("id"), int) or not named:
                 raise Refused("malformed", "it has no number of its own, or does not say who completed it")
             if annotation.get("was_cancelled"):
                 raise Refused("skipped", "the rater skipped this clip")

@@ -330,7 +330,10 @@ def test_garbage_is_a_refusal_never_a_crash(value: Any) -> None:
         assert len(refusals) == 1
 
 
-@pytest.mark.parametrize("spoil", [{"id": None}, {"id": "x"}, {"completed_by": None}, {"completed_by": {}}])
+NOBODY: list[Any] = [None, {}, "", " ", True, {"id": ""}, {"id": False}]
+
+
+@pytest.mark.parametrize("spoil", [{"id": None}, {"id": "x"}, *({"completed_by": who} for who in NOBODY)])
 def test_an_annotation_without_number_or_rater_is_refused(spoil: Json) -> None:
     task = exported(TRIAGE, {}, [choice("event_class", "normal")])
     task["annotations"][0] |= spoil
