@@ -45,12 +45,13 @@ def folder(ws: Workspace, recipe: Recipe) -> Path:
     return ws.root / ("simulated" if raters["kind"] == "simulated" else raters["folder"])
 
 
-def where(ws: Workspace, recipe: Recipe, project: str) -> str:
-    """Where people find the tasks of a project, and where their answers are looked for."""
+def where(ws: Workspace, recipe: Recipe, project: str, *, new: bool = True) -> str:
+    """Where people find the tasks of a project (if not `new`, they did), and where their answers are looked for."""
     raters = recipe["review"]["raters"]
     if raters["kind"] == "label_studio":
         return f"open {labelstudio.address(raters['url']) or 'Label Studio'}, projects {recipe.name}.{project}"
-    return f"import {folder(ws, recipe) / project}/tasks.json, put the export beside it as export.json"
+    tasks = folder(ws, recipe) / project / "tasks.json"
+    return f"{'import' if new else 'as before in'} {tasks}, put the export beside it as export.json"
 
 
 def lacking(ws: Workspace, recipe: Recipe, plan: Round) -> dict[str, int]:

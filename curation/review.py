@@ -69,6 +69,7 @@ def run(
             f"review: {waiting} ratings are missing; {where(ws, recipe, f'{plan.name}.*')}; "
             "then run the same command again"
         )
+    if waiting or report.counts["refused"]:
         report.notes += _turned_away(ws)
     if raters["kind"] == "simulated":
         report.notes.append("the raters are simulated: what follows is marked so and can never be pushed to a hub")
@@ -107,7 +108,8 @@ def _handed_out(ws: Workspace, recipe: Recipe, plan: Round, before: set[str]) ->
             continue
         if left:
             new = sum(i not in before for i in left)
-            notes.append(f"{share.project}: {len(left)} tasks, {new} new: {where(ws, recipe, share.project)}")
+            at = where(ws, recipe, share.project, new=new > 0)
+            notes.append(f"{share.project}: {len(left)} tasks, {new} new: {at}")
     return notes
 
 
