@@ -37,7 +37,7 @@ ENUMERATED = re.compile(r"\b(?:or|and|two|both|either|which of)\b", re.I)
 SPELLED, DIGIT = _expression(rf"\b(?:{'|'.join(NUMBERS)})\b|<A_UNIT>"), re.compile(r"\d")
 RULED_TO = frozenset(w for *_, by in (*RULES, *OF_NUMBERS) for w in re.findall(r"[a-z]+", by))
 TOKEN = re.compile(r"[<>]=?\d+(?:\.\d+)?~?|\d+(?:st|nd|rd|th)\b|\d+(?:[.,]\d+)?|[^\W\d_]+")
-NUMBER = re.compile(r"\d+(?:\.\d+)?")
+NUMBER, BOUND = re.compile(r"\d+(?:\.\d+)?"), re.compile(r"#[\d.]+:(?:[\d.]+|inf)")
 FIGURE = re.compile(r"([<>]?)(=?)(\d+(?:[.,]\d+)?)(~?)")
 APART = str.maketrans("_-", "  ")
 Phrase = tuple[str, ...]
@@ -330,7 +330,7 @@ def includes(pack: TaskPack, wide: Meaning, narrow: Meaning) -> str:
 def _counts(wide: Phrase, narrow: Phrase) -> str:
     """The same of two options that count: "surely" or "-", where one count does not include the other; nothing if there
     is nothing to compare."""
-    bounds = [[w for w in said if w[0] == "#"] or list(filter(NUMBER.fullmatch, said)) for said in (wide, narrow)]
+    bounds = [list(filter(BOUND.fullmatch, said)) or list(filter(NUMBER.fullmatch, said)) for said in (wide, narrow)]
     if narrow == ("nobody",) or ("no" in narrow and len(narrow) < 3):
         bounds[1] = ["0"]
     if [len(b) for b in bounds] != [1, 1] or bounds[0][0][0] != "#":
