@@ -104,10 +104,13 @@ def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Pr
     notes += [f"{n} labels of '{task}' stay here: no task pack of that name" for task, n in unpublished.items()]
     empty = sorted(name for name in recipe["tasks"] if name in facts.packs and not counts.get(name))
     notes += [f"nothing of '{name}' is in it: `autodrive status` tells what became of its drafts" for name in empty]
+    unseen = Counter(x.task for x in facts.labels if x.basis == "unreviewed")
+    if unseen:
+        told = ", ".join(f"{task} {n} of {counts[task]}" for task, n in sorted(unseen.items()) if task in counts)
+        notes.append(f"nobody has reviewed {told}")
     if info["simulated"]:
         notes.append("made with simulated raters: it can never be pushed to a Hub")
-    told = {"clips": len(plan.split), **counts}
-    return Report("publish", told, notes, {"release": str(target), "id": info["id"]})
+    return Report("publish", {"clips": len(plan.split), **counts}, notes, {"release": str(target), "id": info["id"]})
 
 
 def _closed_gates(ws: Workspace, recipe: Recipe) -> list[str]:
