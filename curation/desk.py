@@ -14,7 +14,7 @@ from typing import Any
 
 from curation.authors import Todo, check_price, forbid, refused
 from curation.dialogue import converse
-from curation.errors import DataError, Refused, UsageError
+from curation.errors import DataError, Refused
 from curation.models.answers import Answer, Answers, Question
 from curation.models.endpoint import Model, body, load_model
 from curation.models.frames import fill, kept, pictures
@@ -192,8 +192,6 @@ def answers_path(ws: Workspace) -> Path:
 def ask_plainly(ws: Workspace, recipe: Recipe, name: str, bill: list[str], prompts: list[str]) -> list[str]:
     """What the model `name` of the recipe says to texts, without frames; what it cost goes to `bill`, in lines. Raises
     DataError if answers are missing."""
-    if name not in recipe["draft"]["models"]:
-        raise UsageError(f"validate.probe_model: no '{name}' under draft.models")
     model = replace(load_model(name, recipe["draft"]["models"][name]), frames=None, structured="none", batch=False)
     check_price(model, recipe)
     said = [""] * len(prompts)

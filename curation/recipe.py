@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import difflib
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -16,6 +17,8 @@ from typing import Any
 
 from curation.errors import UsageError
 from curation.types import Json
+
+WORDS = ("class", "ego_role", "partner", "time_basis")  # fields of a source whose values are the ontology's
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ def load_recipe(path: Path) -> Recipe:
     if not path.is_file():
         raise UsageError(f"{path}: no such recipe; `autodrive init DIR` writes one to start from")
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = _read(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as e:
         raise UsageError(f"{path}: not readable as YAML: {' '.join(str(e).split())}") from None
     if not isinstance(data, dict):
@@ -69,7 +72,70 @@ def load_recipe(path: Path) -> Recipe:
     except (TypeError, ValueError) as e:
         raise UsageError(f"{path}: {e}; put dates in quotes, and leave out what JSON cannot hold") from None
     check(path, data)
-    return Recipe(path.resolve(), with_defaults(schema(), data))
+    whole = with_defaults(schema(), data)
+    _check_names(path, whole, data)
+    _check_parts(path, whole)
+    return Recipe(path.resolve(), whole)
+
+
+def _read(text: str) -> Any:
+    """The YAML's value. A key that stands twice is an error, where yaml.safe_load would take the last one."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def compose_mapping_node(self, anchor: Any) -> Any:
+            node = super().compose_mapping_node(anchor)
+            seen = set()
+            for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+                if (key.tag, key.value) in seen:
+                    where = f"line {key.start_mark.line + 1}"
+                    raise yaml.YAMLError(f"{where}: the key {key.value!r} stands twice; keep one")
+                seen.add((key.tag, key.value))
+            return node
+
+    return yaml.load(text, Loader=Loader)
+
+
+def _check_names(path: Path, data: Json, given: Json) -> None:
+    """Raises UsageError for what is called by a name that nothing has; of what is `given`, not of defaults."""
+    from curation.models.endpoint import table
+    from curation.sources.table import ontology
+
+    draft = data["draft"]
+    tasks, models = [Path(task).name for task in data["tasks"]], list(draft["models"])
+    authors = draft["author"] if isinstance(draft["author"], dict) else {}
+    _known(path, "draft.author", authors, tasks)
+    _known(path, "draft.author", authors.values() or [draft["author"]], ["template", *models])
+    for name, model in draft["models"].items():
+        _known(path, f"draft.models.{name}.endpoint", [model["endpoint"]], list(table("presets")))
+    _known(path, "validate.probe_model", [n for n in [data["validate"]["probe_model"]] if n], models)
+    _known(path, "finetune.tasks", given.get("finetune", {}).get("tasks", {}), ["event", *tasks])
+    for i, source in enumerate(data["sources"]):
+        for field in WORDS if source["kind"] in ("folder", "nexar") else ():
+            for word in source.get("values", {}).get(field, {}).values():
+                words = word if isinstance(word, list) else [word]
+                _known(path, f"sources.{i}.values.{field}", [w for w in words if w not in (None, "")], ontology(field))
+
+
+def _known(path: Path, where: str, names: Iterable[Any], known: Sequence[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise UsageError(f"{path}: {where}: there is no {name!r}{_hint(str(name), known)}")
+
+
+def _hint(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, 1)
+    return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known) or 'none'}"
+
+
+def _check_parts(path: Path, data: Json) -> None:
+    """Raises UsageError for fractions that are together more than one; whole numbers are weights."""
+    review = data["review"]
+    shares = {f"review.{name}.shares": review[name]["shares"] for name in ("triage", "text")}
+    for where, parts in {**shares, "publish.splits": data["publish"]["splits"]}.items():
+        total = sum(parts.values())
+        if total > 1.02 and not all(float(part).is_integer() for part in parts.values()):  # .34 for a third will do
+            raise UsageError(f"{path}: {where}: adds up to {total:g}; fractions add up to 1, weights are whole numbers")
 
 
 def check(path: Path, data: Any, rules: Json | None = None) -> None:
@@ -85,8 +151,7 @@ def check(path: Path, data: Any, rules: Json | None = None) -> None:
     if error.validator == "additionalProperties" and isinstance(error.instance, dict):
         known = list(error.schema.get("properties", {}))
         key = next((str(k) for k in error.instance if k not in known), "?")
-        near = difflib.get_close_matches(key, known, 1)
-        message = f"unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}")
+        message = f"unknown key {key!r}{_hint(key, known)}"
     elif error.validator == "not":  # of `params`: what the request has already
         taken = [one["required"][0] for one in error.validator_value["anyOf"]]
         message = f"leave out {', '.join(k for k in taken if k in error.instance)}: it is set elsewhere"

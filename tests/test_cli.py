@@ -50,6 +50,28 @@ def one_line(result: Result, code: int) -> str:
             RECIPE + "draft: {models: {m: {endpoint: local, model: m, params: {n: 2, stream: true}}}}\n",
             "draft.models.m.params: leave out stream, n: it is set elsewhere",
         ),
+        (
+            RECIPE + "draft: {author: {capton: template}}\n",
+            "draft.author: there is no 'capton'; did you mean 'caption'?",
+        ),
+        (
+            RECIPE + "draft: {author: wach, models: {watch: {endpoint: local, model: m}}}\n",
+            "draft.author: there is no 'wach'; did you mean 'watch'?",
+        ),
+        (
+            RECIPE + "draft: {models: {m: {endpoint: opnai, model: m}}}\n",
+            "draft.models.m.endpoint: there is no 'opnai'; did you mean 'openai'?",
+        ),
+        (RECIPE + "validate: {probe_model: m}\n", "validate.probe_model: there is no 'm'; known: none"),
+        (RECIPE + "finetune: {tasks: {capton: 1}}\n", "finetune.tasks: there is no 'capton'; did you mean 'caption'?"),
+        (RECIPE + "publish: {splits: {train: 0.9, test: 0.9}}\n", "publish.splits: adds up to 1.8"),
+        (RECIPE + "review: {text: {shares: {overlap: 0.5, blind: 0.9}}}\n", "review.text.shares: adds up to 1.4"),
+        (
+            RECIPE.replace("footage}", "footage, values: {class: {near-collision: nearcollision}}}"),
+            "sources.0.values.class: there is no 'nearcollision'; did you mean 'near_collision'?",
+        ),
+        (RECIPE + "clip: {fps: 5}\nclip: {fps: 6}\n", "line 6: the key 'clip' stands twice; keep one"),
+        (RECIPE + "clip: {fps: 5, fps: 6}\n", "the key 'fps' stands twice; keep one"),
         ("!!python/object/apply:os.system ['true']\n", "not readable as YAML"),
     ],
 )
@@ -59,6 +81,19 @@ def test_a_mistake_in_a_recipe_is_one_line_with_the_place(tmp_path: Path, text: 
     line = one_line(call("run", str(path), "--until", "ingest"), 2)
     assert said in line
     assert "r.yaml" in line or "no such task pack" in line
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "publish: {splits: {train: 8, test: 2}}\nreview: {text: {shares: {overlap: 0.34, blind: 0.34, single: .34}}}\n",
+        "draft: {models: {m: &m {endpoint: local, model: m}, n: {<<: *m, model: n}, o: {<<: *m, model: o}}}\n",
+        "tasks: [caption]\n",  # and not cot, which finetune would take by default
+    ],
+)
+def test_what_is_no_mistake_loads(tmp_path: Path, text: str) -> None:
+    (tmp_path / "r.yaml").write_text(RECIPE + text)
+    assert call("status", str(tmp_path / "r.yaml")).exit_code == 0
 
 
 def test_a_missing_recipe_says_how_to_get_one(tmp_path: Path) -> None:

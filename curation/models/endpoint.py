@@ -76,13 +76,10 @@ def table(name: str) -> Json:
 
 
 def load_model(name: str, given: Json) -> Model:
-    """The model `name` of a recipe. Raises UsageError for an unknown endpoint or a `batch` it does not have."""
+    """The model `name` of a recipe. Raises UsageError for what its endpoint does not have."""
     own = dict(given)
     endpoint = own.pop("endpoint")
-    preset = table("presets").get(endpoint)
-    if preset is None:
-        known = ", ".join(table("presets"))
-        raise UsageError(f"draft.models.{name}.endpoint: no preset '{endpoint}'; known: {known}")
+    preset = table("presets")[endpoint]
     if own.get("batch") and not preset.get("batch") and "base_url" not in own:
         raise UsageError(f"draft.models.{name}.batch: {endpoint} has no Batch API; leave it out")
     tell = own.pop("tell", {})
