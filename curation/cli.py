@@ -353,7 +353,7 @@ _decide("yank", "Take a source or clip out of all later releases, with a reason.
 @JSON
 def agree(recipe: Path | None, table: Path | None, levels: tuple[str, ...], as_json: bool) -> None:  # fmt: skip
     """Agreement between raters: of a workspace's reviews, or of any long TABLE."""
-    if recipe is not None and table is None:
+    if recipe is not None and table is None and not levels:
         _stage("agree", recipe, None, as_json)
     elif table is not None and recipe is None:
         from curation.agreement import agree_table, render_agreement
@@ -362,7 +362,7 @@ def agree(recipe: Path | None, table: Path | None, levels: tuple[str, ...], as_j
         result = agree_table(table, level=named)
         click.echo(json.dumps(result) if as_json else render_agreement(result))
     else:
-        raise UsageError("agree takes a RECIPE or --table FILE")
+        raise UsageError("agree takes a RECIPE, or --table FILE; --level is for a table, a recipe's fields have theirs")
 
 
 @main.command()
