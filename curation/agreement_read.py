@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -110,7 +110,7 @@ def _column(path: Path, name: str, rows: Mapping[Rating, int], wanted: str) -> C
     if order and (level != "ordinal" or len(set(order)) < len(order)):
         raise UsageError(f"field '{name}': '{wanted}' is no order; write ordinal:low<mid<high, each value once")
     if not level:
-        level, notes = guess_level({row.value for row in rows})
+        level, notes = guess_level([row.value for row in rows])
     if level not in LEVELS:
         raise UsageError(f"field '{name}': unknown level '{level}'; use one of {', '.join(LEVELS)}")
     missing = MISSING if level == "nominal" or order else NO_NUMBER
@@ -154,8 +154,8 @@ def _numeric(texts: Collection[str]) -> bool:
 
 def guess_level(values: Collection[str]) -> tuple[str, list[str]]:
     """The level of a field from its texts: all numbers → interval, all [a, b] or 1.2-3.4 → segment, else nominal."""
-    texts = sorted(v for v in values if v.lower() not in NO_NUMBER)
-    numbers = [v for v in texts if NUMBER.fullmatch(v)]
+    given = Counter(v for v in values if v.lower() not in NO_NUMBER)
+    texts, odd = sorted(given), {v: n for v, n in given.items() if not NUMBER.fullmatch(v)}
     ranges = all(RANGE.fullmatch(v) for v in texts)
     if not texts:
         return "nominal", []
@@ -166,11 +166,12 @@ def guess_level(values: Collection[str]) -> tuple[str, list[str]]:
             return "nominal", ["numbers, but at most two of them: read as two categories"]
         codes = "whole numbers, read as a scale; if they are codes of categories, give level nominal"
         return "interval", [codes] if all(float(v).is_integer() for v in texts) else []
-    if len(numbers) == len(texts):
+    if not odd:
         return "nominal", ["numbers with leading zeros are read as names"]
-    if len(numbers) > 0.9 * len(texts):
-        odd = [v for v in texts if v not in numbers][:3]
-        return "nominal", [f"read as categories, because these are not numbers: {', '.join(odd)}"]
+    if sum(odd.values()) < given.total() / 2:
+        such = ", ".join(repr(v) for v in sorted(odd)[:3])
+        told = f"{sum(odd.values())} of {given.total()} values are not numbers ({such})"
+        return "nominal", [f"{told}, so all are read as categories; mend them or leave them blank"]
     if ranges:
         return "nominal", ["ranges of whole numbers, read as categories; if they are times, give level segment"]
     if all(re.fullmatch(r"[+-]?\d+(,\d+)?", v) for v in texts):

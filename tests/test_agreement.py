@@ -502,6 +502,11 @@ def test_odd_tables_are_read_as_they_are_meant(tmp_path: Path) -> None:
     spans = table(path, ["1.2-3.4", "1.2-3.4", "0 – 2", "1-3"])
     assert (spans["level"], spans["iou"]["value"]) == ("segment", pytest.approx(2 / 3, abs=1e-6))
     assert "give level segment" in table(path, ["0-10", "0-10", "10-20", "0-10"])["notes"][0]
+    times = ["1.5", "1.6"] * 5 + ["2.5", "unclear"]
+    odd = table(path, times)
+    assert odd["level"] == "nominal" and odd["notes"][0].startswith(
+        "1 of 12 values are not numbers ('unclear'), so all"
+    )
     assert "write 1.5" in table(path, ['"1,5"', '"1,5"', '"2,5"', '"1,5"'])["notes"][0]
     assert "upper and lower case" in table(path, ["Yes", "yes", "no", "no"])["notes"][0]
     missing = table(path, ["x", "NaN", "x", "n/a", "y", "y", "x", "x"])
