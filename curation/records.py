@@ -204,9 +204,14 @@ def decide(recipe: Recipe, kind: str, target: str, reason: str, who: str) -> str
     ws = Workspace(recipe.workspace)
     of = [ws.read_view("issues")] if kind == "dismiss" else [ws.rows(Source), ws.rows(Clip)]
     hits = sorted({row["id"] for stored in of for row in stored if row["id"].startswith(target)})
-    if len(hits) != 1:
-        what = "findings" if kind == "dismiss" else "sources or clips"
-        raise UsageError(f"{target!r} names {len(hits)} {what}; give more of one id")
+    what = "finding" if kind == "dismiss" else "source or clip"
+    if not hits:
+        lists = f"{ws.path(Source)} and {ws.path(Clip)}"
+        if kind == "dismiss":
+            lists = f"what `autodrive validate {recipe.path}` prints and {ws.view_path('issues')}"
+        raise UsageError(f"no {what} has an id that begins with {target!r}; ids are in {lists}")
+    if len(hits) > 1:
+        raise UsageError(f"{target!r} begins the id of {len(hits)}, such as {hits[0]}; give more of one {what}'s id")
     decision = Decision(hits[0], kind, reason, who, now())
     with ws.writer(Decision) as out:
         new = out.add(decision)
