@@ -61,7 +61,11 @@ def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Pr
     counts.update(c.role for c in kept)
     confined = confined_classes(kept, sources)
     notes = [f"refused {n}: {reason}" for reason, n in sorted(Counter(r.reason for r in refused).items())]
-    notes += confined or ([] if kept else ["no clip was cut; see refusals.jsonl"])
+    if not sources:
+        notes.append(f"no source to cut from; first: autodrive ingest {recipe.path}")
+    elif not kept:
+        notes.append("no clip was cut" + f"; see {ws.path(Refusal)}" * bool(refused))
+    notes += confined
     if len(kept) < len(there):
         notes.append(f"{len(there) - len(kept)} clips that this recipe would not cut are kept, not current")
     ok = bool(kept) and (not confined or config["confined_classes"] == "allow")

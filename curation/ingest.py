@@ -83,7 +83,7 @@ def run(ws: Workspace, recipe: Recipe, *, limit: int | None = None, progress: Pr
     reasons = dict(sorted(Counter(r.reason for r in refused).items()))
     notes = [f"refused {n}: {reason}" for reason, n in reasons.items()]
     if not good:
-        notes.append("no source is left; see refusals.jsonl")
+        notes.append("no source is left" + f"; see {ws.path(Refusal)}" * bool(refused))
     counts = {"sources": len(good), "new": new, "refused": len(refused)}
     return Report("ingest", counts, notes, {"refused": reasons}, ok=bool(good))
 
