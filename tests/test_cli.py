@@ -259,6 +259,40 @@ def test_a_decision_needs_its_reason(tmp_path: Path) -> None:
     )
 
 
+def test_a_decision_about_nothing_says_where_ids_are(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(RECIPE)
+    recipe, why = str(tmp_path / "r.yaml"), ("--reason", "seen", "--who", "me")
+    said = one_line(call("dismiss", recipe, "time_outside", *why), 2)
+    assert "no finding has an id that begins with 'time_outside'" in said
+    assert f"autodrive validate {recipe}" in said and str(tmp_path / "views" / "issues.jsonl") in said
+    assert "clips.jsonl" in one_line(call("yank", recipe, "clip1_00", *why), 2)
+
+
+def test_what_has_nothing_to_work_on_says_what_comes_first(tmp_path: Path, make_video: Callable[..., Path]) -> None:
+    recipe = with_footage(tmp_path, make_video)
+    done = call("clip", recipe)
+    assert (done.exit_code, "refusals" in done.output) == (1, False)
+    assert f"first: autodrive ingest {recipe}" in done.output
+    for video in (tmp_path / "footage").glob("*.mp4"):
+        video.unlink()
+    assert f"no source is left; see {tmp_path / 'refusals.jsonl'}" in call("ingest", recipe).output
+    (tmp_path / "footage" / "m.csv").write_text("file,label\n")
+    assert "refusals" not in call("ingest", recipe).output
+
+
+def test_a_level_is_for_a_table(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(RECIPE)
+    said = one_line(call("agree", str(tmp_path / "r.yaml"), "--level", "event.class=interval"), 2)
+    assert "--level is for a table" in said
+
+
+def test_a_video_is_no_table(tmp_path: Path, make_video: Callable[..., Path]) -> None:
+    make_video(tmp_path / "footage" / "a.mp4", frames=30)
+    (tmp_path / "r.yaml").write_text(RECIPE.replace("root: footage", "root: footage, table: footage/a.mp4"))
+    said = one_line(call("ingest", str(tmp_path / "r.yaml")), 2)
+    assert said.endswith("a.mp4: no text; `table` in the recipe's sources names a CSV, TSV or JSONL file")
+
+
 def test_the_recipe_that_init_writes_says_how_long_to_train(tmp_path: Path) -> None:
     call("init", str(tmp_path))
     assert load_recipe(tmp_path / "recipe.yaml")["finetune"]["max_seconds"] > 0

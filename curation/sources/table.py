@@ -48,6 +48,8 @@ def rows(
     data = table.read_bytes()
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise DataError(f"{table}: not UTF-8 but UTF-16; convert it: iconv -f UTF-16 -t UTF-8")
+    if b"\0" in data[:1024]:
+        raise UsageError(f"{table}: no text; `table` in the recipe's sources names a CSV, TSV or JSONL file")
     parse = _jsonl if table.suffix in (".jsonl", ".ndjson") else _csv
     names, found = parse(table, data.decode("utf-8-sig", "surrogateescape"))
     for column in wanted:
