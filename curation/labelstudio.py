@@ -258,6 +258,8 @@ def connect(url: str | None = None, token: str | None = None) -> Iterator[Any]:
         raise UsageError(
             "no Label Studio given: `autodrive review serve` prints LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY to set"
         )
+    if not url.startswith(("http://", "https://")):
+        raise UsageError(f"Label Studio's address {url!r} begins with neither http:// nor https://; put it in front")
     import httpx
 
     try:

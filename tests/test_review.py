@@ -278,6 +278,14 @@ def test_without_an_address_one_line_says_what_to_set(tmp_path: Path) -> None:
         review.run(ws, recipe, round="triage")
 
 
+def test_an_address_without_http_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", "a" * 40)
+    monkeypatch.setenv("LABEL_STUDIO_URL", "localhost:8080")
+    ws, recipe = build(tmp_path, "", clips=1)
+    with pytest.raises(UsageError, match=r"'localhost:8080' begins with neither http://"):
+        review.run(ws, recipe, round="triage")
+
+
 def test_a_dead_server_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("label_studio_sdk")
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", "a" * 40)
