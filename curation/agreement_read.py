@@ -170,7 +170,7 @@ def guess_level(values: Collection[str]) -> tuple[str, list[str]]:
         return "nominal", ["numbers with leading zeros are read as names"]
     if sum(odd.values()) < given.total() / 2:
         such = ", ".join(repr(v) for v in sorted(odd)[:3])
-        told = f"{sum(odd.values())} of {given.total()} values are not numbers ({such})"
+        told = f"not numbers: {sum(odd.values())} of {given.total()} values ({such})"
         return "nominal", [f"{told}, so all are read as categories; mend them or leave them blank"]
     if ranges:
         return "nominal", ["ranges of whole numbers, read as categories; if they are times, give level segment"]

@@ -504,9 +504,7 @@ def test_odd_tables_are_read_as_they_are_meant(tmp_path: Path) -> None:
     assert "give level segment" in table(path, ["0-10", "0-10", "10-20", "0-10"])["notes"][0]
     times = ["1.5", "1.6"] * 5 + ["2.5", "unclear"]
     odd = table(path, times)
-    assert odd["level"] == "nominal" and odd["notes"][0].startswith(
-        "1 of 12 values are not numbers ('unclear'), so all"
-    )
+    assert odd["level"] == "nominal" and odd["notes"][0].startswith("not numbers: 1 of 12 values ('unclear'), so all")
     assert "write 1.5" in table(path, ['"1,5"', '"1,5"', '"2,5"', '"1,5"'])["notes"][0]
     assert "upper and lower case" in table(path, ["Yes", "yes", "no", "no"])["notes"][0]
     missing = table(path, ["x", "NaN", "x", "n/a", "y", "y", "x", "x"])
