@@ -173,7 +173,7 @@ def verify(root: Path | None, release: Path | None) -> Report:
         if ws.torn(kind):
             broken.append(f"{ws.path(kind)}: its last line is torn, and what it said is not read; {WRITTEN_BY[name]}")
         counts[name] = ids.total()
-    found = versions(ws.root / "releases")
+    found = versions(ws.root / "releases", broken=True)
     broken += [line for path in found for line in broken_files(path)]
     counts |= {"releases": len(found), "broken": len(broken)}
     return Report("verify", counts, broken, {"broken": broken}, ok=not broken)

@@ -132,9 +132,9 @@ def broken_files(root: Path) -> list[str]:
     return out or ([] if Release(root).id == data_id(root) else [f"{root / 'release.json'}: the id is of other files"])
 
 
-def versions(releases: Path) -> list[Path]:
-    """The complete releases of a workspace, oldest first."""
-    found = [p.parent for p in releases.glob(f"*/{MANIFEST}") if _version(p.parent.name)]
+def versions(releases: Path, *, broken: bool = False) -> list[Path]:
+    """The complete releases of a workspace, oldest first; also those whose manifest is lost if `broken`."""
+    found = [p for p in releases.glob("*") if _version(p.name) and (broken or (p / MANIFEST).is_file())]
     return sorted(found, key=lambda p: _version(p.name))
 
 

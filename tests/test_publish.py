@@ -14,7 +14,7 @@ from curation.errors import DataError, UsageError
 from curation.publish import run
 from curation.recipe import Recipe, load_recipe
 from curation.records import WRITTEN_BY, verify
-from curation.release import Release, broken_files, next_version, write_manifest
+from curation.release import MANIFEST, Release, broken_files, next_version, write_manifest
 from curation.store import Workspace
 from curation.tasks import load_packs
 from curation.types import FACTS, Clip, Decision, Event, Label, Review, Source
@@ -378,6 +378,13 @@ def test_what_a_killed_run_left_is_swept_and_never_taken_for_a_release(recipe: R
     assert verify(recipe.workspace, None).ok
     assert run(ws, recipe).counts == {"unchanged": 1}
     assert [p.name for p in (ws.root / "releases").iterdir()] == ["1.0.0"]
+
+
+def test_a_release_without_its_manifest_is_broken(recipe: Recipe) -> None:
+    fill(Workspace(recipe.workspace), 0, 12)
+    root = publish(recipe).root
+    (root / MANIFEST).unlink()
+    assert verify(recipe.workspace, None).notes == [f"{root}: {MANIFEST} is missing"]
 
 
 def test_an_id_of_other_files_is_broken(recipe: Recipe) -> None:
