@@ -27,6 +27,7 @@ from curation.sources.table import printable
 from curation.store import Workspace, current_sources
 from curation.types import Clip, Event, Json, Progress, Refusal, Report, Source
 
+NORMAL = Event(("normal",), ego_role="none")  # what normal footage of an event source is said to show
 UNMARKED_LEAD_S = 5.0  # how long before an event without an alert the road may already look dangerous (Nexar: 4.5)
 
 
@@ -172,7 +173,7 @@ def background_clips(source: Source, taken: list[Clip], length: float, config: J
         starts = [alert if alert is not None else (t or 0.0) - UNMARKED_LEAD_S for alert, t in moments]
         if not config["background_from_events"] or min(starts) < length:
             return
-        events, end = (Event(("normal",), ego_role="none"),), min(starts)
+        events, end = (NORMAL,), min(starts)
     elif taken:
         return  # cut around its trigger already
     length = min(length, end)
@@ -195,6 +196,15 @@ def _within(events: Iterable[Event], start: float, end: float) -> Iterator[Event
         alert, time, end_of_it = shifted(event.alert_s), shifted(event.time_s), shifted(event.end_s)
         if (moment := _moment(event)) is None or start <= moment <= end:
             yield replace(event, alert_s=alert, time_s=time, end_s=end_of_it)
+
+
+def follows(clip: Clip, source: Source) -> bool:
+    """Are the clip's events what its source says of that window? Its id covers the window, the source's the events."""
+    if clip.role == "pre_event":
+        return not clip.events
+    if clip.role == "background" and _claim(source) == "event":
+        return clip.events == (NORMAL,)
+    return clip.events in (source.events, tuple(_within(source.events, clip.start_s, clip.end_s)))
 
 
 # -- cutting ---------------------------------------------------------------------------------------------------------

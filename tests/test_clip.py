@@ -30,7 +30,9 @@ def source(key: str = "a", duration: float = 40.0, *events: Event, **fields: Any
 
 
 def windows(s: Source, seed: int = 0, others: tuple[Source, ...] = (), **config: Any) -> list[Clip]:
-    return plan([s, *others], CONFIG | config, seed)[0][s.id]
+    planned = plan([s, *others], CONFIG | config, seed)[0][s.id]
+    assert all(clip.follows(c, s) for c in planned), "verify would take it for edited"
+    return planned
 
 
 CRASH = Event(("collision",), alert_s=18.5, time_s=20.0, end_s=21.0)

@@ -56,8 +56,9 @@ def fill(
             s = Source("d", str(i), f"{i}.mp4", f"{i:064}", 9.0, 10.0, 4, 4, drive=str(i // 4),
                        events=(Event((name,)),), attributes={"weather": "rain"}, redistribute=redistribute)  # fmt: skip
             c = Clip(
-                s.id, "event", 0.0, 6.0, {"fps": 10}, blob=ws.add_blob(media), frames=60, fps=10.0, width=4, height=4
-            )
+                s.id, "event", 0.0, 6.0, {"fps": 10}, events=s.events, blob=ws.add_blob(media), frames=60, fps=10.0,
+                width=4, height=4,
+            )  # fmt: skip
             sources.add(s)
             clips.add(c)
             labels.append(Label(c.id, "event", value(name), basis, simulated=simulated, raters=3))
@@ -406,6 +407,18 @@ def test_verify_lists_all_that_broke_and_goes_on(recipe: Recipe) -> None:
     assert not report.ok
     for word in ("2 times", ":3: not JSON", "is missing"):
         assert any(word in note for note in report.notes), word
+
+
+def test_verify_sees_events_that_are_not_those_of_the_source(recipe: Recipe) -> None:
+    ws = Workspace(recipe.workspace)
+    fill(ws, 0, 3)
+    lines = ws.path(Clip).read_bytes()
+    for edited in (b'"near_collision"', b'"normal"'):
+        ws.path(Clip).write_bytes(lines.replace(b'"collision"', edited))
+        (told,) = verify(recipe.workspace, None).notes
+        assert told.startswith(f"{ws.path(Clip)}:1: its events are not those of source1_")
+    ws.path(Clip).write_bytes(lines)
+    assert verify(recipe.workspace, None).ok
 
 
 def test_verify_names_a_torn_last_line_until_it_is_written_again(recipe: Recipe) -> None:
