@@ -467,9 +467,14 @@ def test_values_of_any_shape_are_read(name: str) -> None:
 @pytest.mark.timeout(60)
 def test_a_text_that_loops_is_read_to_its_end(text: str) -> None:
     """A model that repeats itself, or means ill, holds nothing up: it took minutes."""
-    assert SCENES["hit"].check("description", description("hit", text=text[:6000])) is not None
-    item = question(question=text[:400], options=[], answer=text[:1000], kind="open")
-    assert SCENES["hit"].check("vqa", item) is not None
+    refused = " As an AI language model I cannot view this video."
+    told = SCENES["hit"].check("description", description("hit", text=text[:5900] + refused))
+    assert ("refusal", "/text") in {(f.rule, f.pointer) for f in told}
+    item = question(question="What?", options=[], answer=text[:900] + refused, kind="open")
+    assert "refusal" in {f.rule for f in SCENES["hit"].check("vqa", item)}
+    assert (
+        SCENES["hit"].check("vqa", question(question=text[:400], options=[], answer="A van.", kind="open")) is not None
+    )
 
 
 @pytest.mark.parametrize("offered", [
