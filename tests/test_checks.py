@@ -480,7 +480,8 @@ def test_a_text_that_loops_is_read_to_its_end(text: str) -> None:
 @pytest.mark.parametrize("offered", [
     ["more than two vehicles", "a two-wheeler", "a three-wheeler"], ["at least 2 cars", "on one side", "nowhere"],
     ["the 1st exit", "the 2nd exit", "at least 2 exits"], ["←", "→", "↑"], ["10²", "at most 3", "②"],
-    ["#", "more than two thirds", "brake failure"],
+    ["#", "more than two thirds", "brake failure"], ["striking", "struck", "a witness"],
+    ["it is the striking vehicle", "it is the struck vehicle", "none"], ["drive forward", "reverse", "stand still"],
 ])  # fmt: skip
 def test_odd_options_are_read_and_differ(offered: list[str]) -> None:
     found = SCENES["quiet"].check("vqa", question(question="What is it?", options=offered, answer=offered[1]))
